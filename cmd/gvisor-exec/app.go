@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+)
+
+// version is stamped by make.
+var version = "devel"
+
+// run does what argv asks for and returns the exit status.
+func run(argv []string) int {
+	inv := invocation{}
+	argv, inv.command, inv.fresh = splitArgv(argv)
+	err := newApp(&inv).Run(argv)
+	if err == nil {
+		return inv.status
+	}
+	return report(err)
+}
+
+// invocation is what the verbs share: the command behind the first --, and
+// the flags that both forms of a fresh sandbox take.
+type invocation struct {
+	command []string
+	// fresh says that there was a --.
+	fresh  bool
+	flags  execFlags
+	status int
+}
+
+// splitArgv splits argv at the first --. What follows is the command, verbatim:
+// no parser sees it, and it is never a verb.
+func splitArgv(argv []string) (ours, command []string, found bool) {
+	i := slices.Index(argv, "--")
+	if i < 0 {
+		return argv, nil, false
+	}
+	return argv[:i:i], argv[i+1:], true
+}
+
+// newApp builds the command line. A flag given before a verb and one given
+// behind it set the same variable, so the later wins.
+func newApp(inv *invocation) *cli.App {
+	inv.flags.setDefaults()
+	onUsageError := func(_ *cli.Context, err error, _ bool) error { return &usageError{err: err} }
+	app := &cli.App{
+		Name:            "gvisor-exec",
+		Usage:           "run what you did not write in a fresh gVisor sandbox",
+		UsageText:       "gvisor-exec exec [flags] -- CMD [ARG…]\ngvisor-exec [flags] -- CMD [ARG…]",
+		Version:         fullVersion(),
+		HideHelpCommand: true,
+		Flags:           inv.flags.list(),
+		Action:          inv.exec,
+		Commands: []*cli.Command{{
+			Name:            "exec",
+			Usage:           "run a host command in a fresh sandbox",
+			UsageText:       "gvisor-exec exec [flags] -- CMD [ARG…]",
+			Flags:           inv.flags.list(),
+			Action:          inv.exec,
+			HideHelpCommand: true,
+			OnUsageError:    onUsageError,
+		}, generateCommand()},
+		OnUsageError:              onUsageError,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		DisableSliceFlagSeparator: true,
+	}
+	return app
+}
+
+func fullVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "devel" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return version + " " + s.Value
+			}
+		}
+	}
+	return version
+}
+
+// usageError is a command line that makes no sense; its exit status is 2.
+type usageError struct {
+	err  error
+	hint string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+func usagef(hint, format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...), hint: hint}
+}
+
+// closeInherited marks every descriptor above stdio close-on-exec: what our
+// caller forgot to close reaches nobody. -preserve-fds passes its own on one by
+// one.
+func closeInherited() error {
+	err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("cannot mark inherited descriptors: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// fdPath names an open file for calls that take a path, so that a rename by
+// somebody else changes nothing.
+func fdPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
+// openIn opens p inside of root as a chroot would: no symbolic link and no ..
+// leads out.
+func openIn(root, p string) (*os.File, error) {
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat2(dir, strings.TrimPrefix(path.Clean("/"+p), "/")+"/.", &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if errors.Is(err, unix.ENOTDIR) {
+		// Not a directory: without the /. that follows a final link to one.
+		fd, err = unix.Openat2(dir, strings.TrimPrefix(path.Clean("/"+p), "/"), &unix.OpenHow{
+			Flags:   unix.O_PATH | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), p), nil
+}
+
+// bind mounts src over dst, with all that is mounted below it.
+func bind(src, dst, name string) error {
+	if err := unix.Mount(src, dst, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("cannot bind %s into the view: %w", name, err)
+	}
+	return nil
+}
+
+// makeLike makes an empty directory or file at p, to be mounted over.
+func makeLike(p string, isDir bool) error {
+	if isDir {
+		return os.Mkdir(p, 0o755)
+	}
+	f, err := os.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// make makes the missing rest of rel below base. Where the deepest directory
+// that exists is the host's, a kernel overlay over it takes the new entries:
+// runsc's gofer would make them on the host.
+func (b *builder) make(base, rel string, isDir bool) error {
+	parent, missing, err := deepest(base, rel)
+	if err != nil {
+		return err
+	}
+	defer func() { parent.Close() }()
+	ours, err := onTmpfsOf(b.view.Tree, parent)
+	if err != nil {
+		return err
+	}
+	if !ours {
+		at, err := os.Readlink(fdPath(parent))
+		if err != nil {
+			return err
+		}
+		if err := b.overlay(fdPath(parent), at); err != nil {
+			return err
+		}
+		parent.Close()
+		if parent, err = openPath(at); err != nil {
+			return err
+		}
+	}
+	at := fdPath(parent)
+	for i, name := range missing {
+		at = filepath.Join(at, name)
+		if err := makeLike(at, isDir || i < len(missing)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deepest opens the deepest directory of rel below base that exists, and
+// returns the names that are missing below it.
+func deepest(base, rel string) (*os.File, []string, error) {
+	var missing []string
+	for {
+		f, err := openIn(base, rel)
+		if err == nil {
+			return f, missing, nil
+		}
+		if !errors.Is(err, unix.ENOENT) || rel == "/" {
+			return nil, nil, err
+		}
+		missing = append([]string{path.Base(rel)}, missing...)
+		rel = path.Dir(rel)
+	}
+}
+
+// onTmpfsOf reports whether f is on the filesystem that is mounted at tree.
+func onTmpfsOf(tree string, f *os.File) (bool, error) {
+	var a, b unix.Stat_t
+	if err := unix.Stat(tree, &a); err != nil {
+		return false, err
+	}
+	if err := unix.Fstat(int(f.Fd()), &b); err != nil {
+		return false, err
+	}
+	return a.Dev == b.Dev, nil
+}
+
+// overlay mounts a kernel overlay whose lower layer is src over dst, and over
+// that again what is mounted below src, which an overlay does not show.
+func (b *builder) overlay(src, dst string) error {
+	below, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return !strings.HasPrefix(m.Mountpoint, dst+"/"), false
+	})
+	if err != nil {
+		return err
+	}
+	kept := make([]*os.File, len(below))
+	for i, m := range below {
+		if kept[i], err = openPath(m.Mountpoint); err != nil {
+			kept[i] = nil // covered by another mount, or not ours to see
+			continue
+		}
+		defer kept[i].Close()
+	}
+	b.copies++
+	dir := filepath.Join(b.view.Tree, "overlay", fmt.Sprint(b.copies))
+	upper, work := filepath.Join(dir, "upper"), filepath.Join(dir, "work")
+	for _, d := range []string{upper, work} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := copyAttributes(src, upper); err != nil {
+		return err
+	}
+	options := "lowerdir=" + src + ",upperdir=" + upper + ",workdir=" + work + ",userxattr"
+	if err := unix.Mount("overlay", dst, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return fmt.Errorf("cannot mount an overlay over %s: %w", dst, err)
+	}
+	for i, m := range below {
+		if kept[i] == nil {
+			continue
+		}
+		if err := unix.Mount(fdPath(kept[i]), m.Mountpoint, "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("cannot bind %s again: %w", m.Mountpoint, err)
+		}
+	}
+	return nil
+}
+
+// copyAttributes gives dst the mode of src, and its owner where we may: the
+// directory at the top of an overlay shows its upper layer's.
+func copyAttributes(src, dst string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(src, &st); err != nil {
+		return err
+	}
+	// An owner outside of our user namespace cannot be given; it stays ours.
+	if err := os.Chown(dst, int(st.Uid), int(st.Gid)); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return unix.Chmod(dst, st.Mode&0o7777)
+}
+
+// copyOnWrite makes dst, which is on our tmpfs, show src in such a way that
+// what is written stays on our tmpfs. A file is copied.
+func (b *builder) copyOnWrite(src, dst string, isDir bool) (err error) {
+	if isDir {
+		return b.overlay(src, dst)
+	}
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, in)
+	return err
+}

@@ -1,0 +1,383 @@
+// Package hostfs builds the filesystem that a sandbox sees, out of mounts, in
+// a mount namespace of our own. What it builds ends with that namespace.
+//
+// It decides nothing: which path is shown where, and what runsc mounts itself,
+// comes from the caller. Start reading at Build.
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// View is what Build is to build below Tree, an empty directory: the root of
+// the view at Root, and for each Mount with a Stash that path.
+type View struct {
+	// Tree gets a private tmpfs, Root is a directory in it.
+	Tree, Root string
+	// Source is the host directory that is seen as the root.
+	Source string
+	// Empty are paths of top-level directories that the view shows empty.
+	Empty []string
+	// Mounts are ordered parents first.
+	Mounts []Mount
+	// Hidden are directories of the host that the view shows empty.
+	Hidden []string
+}
+
+// Mount is one path of the view that is not simply the root's.
+type Mount struct {
+	// Source is the host path to show; empty: an empty directory.
+	Source string
+	// Dest is where, absolute and clean.
+	Dest string
+	// Stash is where Source is made ready instead of at Dest, for runsc to
+	// mount over Dest; empty: it is mounted at Dest itself.
+	Stash string
+	// OCI says that runsc mounts something at Dest.
+	OCI bool
+	// Copy makes Stash a throw-away copy-on-write copy of Source.
+	Copy bool
+	// Persistent says that writes at Dest reach the host, so that nothing may
+	// be made there.
+	Persistent bool
+}
+
+// Built is a finished view.
+type Built struct {
+	view View
+	// Dests are the destinations of the mounts, in their order, with every
+	// symbolic link of the view resolved.
+	Dests []string
+}
+
+// MissingError says that a path is not there.
+type MissingError struct {
+	Path string
+	Err  error
+}
+
+func (e *MissingError) Error() string { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
+
+// Unwrap returns what the kernel said.
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// PersistentError says that a mount point is missing in a directory whose
+// writes reach the host, where none may be made.
+type PersistentError struct{ Dest, Parent string }
+
+func (e *PersistentError) Error() string {
+	return fmt.Sprintf("%s does not exist in %s, which is the host's", e.Dest, e.Parent)
+}
+
+// Private makes the mounts of the calling process, which has a mount namespace
+// of its own, receive what the host unmounts, and send nothing back.
+func Private() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("cannot make the mounts private: %w", err)
+	}
+	return nil
+}
+
+// MountProc mounts the /proc of the calling process's own PID namespace. The
+// kernel refuses where parts of the one that is there are covered, as in most
+// containers.
+func MountProc() error {
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("cannot mount /proc: %w", err)
+	}
+	return nil
+}
+
+// Build builds v. The calling process has a mount namespace of its own.
+func Build(v View) (*Built, error) {
+	b := &builder{view: v}
+	if err := b.openSources(); err != nil {
+		return nil, err
+	}
+	defer b.close()
+	if err := unix.Mount("tmpfs", v.Tree, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=50%,nr_inodes=0"); err != nil {
+		return nil, fmt.Errorf("cannot mount the view's tmpfs: %w", err)
+	}
+	if err := b.root(); err != nil {
+		return nil, err
+	}
+	for i := range v.Mounts {
+		if err := b.mount(i); err != nil {
+			return nil, err
+		}
+	}
+	for _, dir := range v.Hidden {
+		if err := b.hide(dir); err != nil {
+			return nil, err
+		}
+	}
+	return &Built{view: v, Dests: b.dests}, nil
+}
+
+// builder is a Build under way.
+type builder struct {
+	view    View
+	sources []*os.File // of view.Mounts; nil where there is none
+	rootDir *os.File   // view.Source
+	dests   []string
+	copies  int // throw-away overlays made so far
+}
+
+// openSources opens what will be mounted before anything is: later the paths
+// may lead into our own mounts, and other users may have renamed them.
+func (b *builder) openSources() (err error) {
+	b.sources = make([]*os.File, len(b.view.Mounts))
+	for i, m := range b.view.Mounts {
+		if m.Source == "" {
+			continue
+		}
+		if b.sources[i], err = openPath(m.Source); err != nil {
+			b.close()
+			return err
+		}
+	}
+	if b.rootDir, err = openPath(b.view.Source); err != nil {
+		b.close()
+	}
+	return err
+}
+
+func (b *builder) close() {
+	for _, f := range append(b.sources, b.rootDir) {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// openPath opens p for mounting only; it needs no permission on p itself.
+func openPath(p string) (*os.File, error) {
+	fd, err := unix.Open(p, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &MissingError{Path: p, Err: err}
+	}
+	return os.NewFile(uintptr(fd), p), nil
+}
+
+// root fills the view's root: a directory of our tmpfs whose entries are
+// recursive binds. It is never a bind of / itself: runsc loses binds when the
+// root is one (gVisor #14470).
+func (b *builder) root() error {
+	if err := os.Mkdir(b.view.Root, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(fdPath(b.rootDir))
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", b.view.Source, errors.Unwrap(err))
+	}
+	for _, entry := range entries {
+		if slices.Contains(b.view.Empty, "/"+entry.Name()) {
+			continue
+		}
+		if err := b.topLevel(entry); err != nil {
+			return err
+		}
+	}
+	for _, dir := range b.view.Empty {
+		if err := os.Mkdir(filepath.Join(b.view.Root, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) topLevel(entry os.DirEntry) error {
+	dst := filepath.Join(b.view.Root, entry.Name())
+	if entry.Type()&os.ModeSymlink != 0 {
+		target, err := os.Readlink(filepath.Join(fdPath(b.rootDir), entry.Name()))
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, dst)
+	}
+	fd, err := unix.Openat(int(b.rootDir.Fd()), entry.Name(), unix.O_PATH|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil // gone since it was listed
+	}
+	src := os.NewFile(uintptr(fd), entry.Name())
+	defer src.Close()
+	if err := makeLike(dst, entry.IsDir()); err != nil {
+		return err
+	}
+	return bind(fdPath(src), dst, "/"+entry.Name())
+}
+
+// mount brings about view.Mounts[i].
+func (b *builder) mount(i int) error {
+	m := b.view.Mounts[i]
+	isDir := true
+	if src := b.sources[i]; src != nil {
+		info, err := src.Stat()
+		if err != nil {
+			return err
+		}
+		isDir = info.IsDir()
+	}
+	point, dest, err := b.point(i, isDir)
+	if err != nil {
+		return err
+	}
+	b.dests = append(b.dests, dest)
+	if m.Source == "" {
+		if !m.OCI {
+			// An empty directory of ours covers what the host has there.
+			return unix.Mount("tmpfs", point, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777")
+		}
+		return nil
+	}
+	if m.Stash != "" {
+		if err := os.MkdirAll(filepath.Dir(m.Stash), 0o755); err != nil {
+			return err
+		}
+		if err := makeLike(m.Stash, isDir); err != nil {
+			return err
+		}
+		point = m.Stash
+	}
+	if m.Copy {
+		return b.copyOnWrite(fdPath(b.sources[i]), point, isDir)
+	}
+	return bind(fdPath(b.sources[i]), point, m.Source)
+}
+
+// hide covers the host directory dir with an empty one, wherever the root
+// shows it.
+func (b *builder) hide(dir string) error {
+	f, err := openIn(b.view.Root, dir)
+	if err != nil {
+		return nil // the view does not show it
+	}
+	defer f.Close()
+	if err := unix.Mount("tmpfs", fdPath(f), "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+		return fmt.Errorf("cannot hide %s: %w", dir, err)
+	}
+	return nil
+}
+
+// cover finds the mount before number i that dest lies in or below: the base
+// directory it is in on our side, dest relative to that, and its number; -1:
+// the root. A base "" says that the sandbox makes dest itself.
+func (b *builder) cover(i int, dest string) (base, rel string, number int) {
+	base, rel, number = b.view.Root, dest, -1
+	for j := range min(i, len(b.dests)) {
+		m := b.view.Mounts[j]
+		if !m.OCI || !below(dest, b.dests[j]) {
+			continue
+		}
+		base, rel, number = m.Stash, "/"+strings.TrimPrefix(dest[len(b.dests[j]):], "/"), j
+	}
+	return base, rel, number
+}
+
+// below reports whether p is dir or lies below it.
+func below(p, dir string) bool {
+	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
+}
+
+// point makes sure that the destination of mount i exists, and returns where
+// it is on our side and its name in the view. What is missing is made where
+// the host does not see it.
+func (b *builder) point(i int, isDir bool) (point, dest string, err error) {
+	m := b.view.Mounts[i]
+	base, rel, number := b.cover(i, m.Dest)
+	if base == "" {
+		return "", m.Dest, nil
+	}
+	f, err := openIn(base, rel)
+	if errors.Is(err, unix.ENOENT) {
+		persistent := number >= 0 && b.view.Mounts[number].Persistent
+		if persistent {
+			return "", "", &PersistentError{Dest: m.Dest, Parent: b.view.Mounts[number].Dest}
+		}
+		if err := b.make(base, rel, isDir); err != nil {
+			return "", "", fmt.Errorf("cannot make %s in the view: %w", m.Dest, err)
+		}
+		f, err = openIn(base, rel)
+	}
+	if err != nil {
+		return "", "", &MissingError{Path: m.Dest, Err: err}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", "", err
+	}
+	if info.IsDir() != isDir {
+		return "", "", &MissingError{Path: m.Dest, Err: kindErr(isDir)}
+	}
+	point, err = os.Readlink(fdPath(f))
+	if err != nil {
+		return "", "", err
+	}
+	inBase, err := filepath.Rel(base, point)
+	if err != nil || inBase == ".." || strings.HasPrefix(inBase, "../") {
+		return "", "", fmt.Errorf("cannot place %s: it is at %s, outside of the view", m.Dest, point)
+	}
+	dest = path.Join("/", inBase)
+	if number >= 0 {
+		dest = path.Join(b.dests[number], inBase)
+	}
+	return point, dest, nil
+}
+
+func kindErr(isDir bool) error {
+	if isDir {
+		return unix.ENOTDIR
+	}
+	return unix.EISDIR
+}
+
+// Directory reports whether dir is a directory of the view. A path inside of
+// what runsc mounts empty is none.
+func (b *Built) Directory(dir string) error {
+	for _, top := range b.view.Empty {
+		if dir == top {
+			return nil
+		}
+	}
+	helper := &builder{view: b.view, dests: b.Dests}
+	base, rel, _ := helper.cover(len(b.Dests), dir)
+	if base == "" {
+		if slices.Contains(b.Dests, dir) {
+			return nil
+		}
+		return b.madeInside(dir)
+	}
+	f, err := openIn(base, rel)
+	if err != nil {
+		return &MissingError{Path: dir, Err: err}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return &MissingError{Path: dir, Err: unix.ENOTDIR}
+	}
+	return nil
+}
+
+// madeInside reports whether dir is a parent, which the sandbox will make, of a
+// mount below an empty one.
+func (b *Built) madeInside(dir string) error {
+	for _, dest := range b.Dests {
+		if below(dest, dir) {
+			return nil
+		}
+	}
+	return &MissingError{Path: dir, Err: unix.ENOENT}
+}

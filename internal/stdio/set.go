@@ -1,0 +1,203 @@
+// Package stdio connects a command in a sandbox with the descriptors of its
+// caller, so that neither notices the sentry in between.
+//
+// A Set is for files, pipes and devices; a Terminal for a command that has one.
+// The sentry makes every descriptor it is given non-blocking, reads and writes
+// regular files at an offset of its own and knows no job control of the host;
+// so most descriptors are not passed on as they are. Start reading at Prepare.
+package stdio
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// Set is what a command gets for some of its caller's descriptors.
+type Set struct {
+	// Files maps the descriptors to what the sandbox gets in their place. They
+	// belong to the Set.
+	Files map[int]*os.File
+
+	inputs   []*input
+	outputs  []*output
+	blocking []int // passed on as they are, and blocking before
+	pumps    sync.WaitGroup
+}
+
+// Prepare decides for each of fds, by what it is open on. One that is closed is
+// left out. After Start and Finish nothing of the Set remains.
+func Prepare(fds []int) (*Set, error) {
+	s := &Set{Files: map[int]*os.File{}}
+	for _, fd := range fds {
+		if err := s.add(fd); err != nil {
+			s.closeFiles()
+			return nil, fmt.Errorf("cannot pass on descriptor %d: %w", fd, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Set) add(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil // closed
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return err
+	}
+	mode := flags & unix.O_ACCMODE
+	tty := st.Mode&unix.S_IFMT == unix.S_IFCHR && term.IsTerminal(fd)
+	switch {
+	case st.Mode&unix.S_IFMT == unix.S_IFREG && mode == unix.O_RDWR && fd > 2:
+		return s.dup(fd)
+	case st.Mode&unix.S_IFMT == unix.S_IFREG:
+		if mode == unix.O_RDONLY || mode == unix.O_RDWR && fd == 0 {
+			return s.addInput(fd)
+		}
+		return s.addOutput(fd)
+	case tty && fd == 0:
+		// Only we may read it: the kernel stops us where we are in the
+		// background, and could not stop the sandbox.
+		return s.addInput(fd)
+	case tty:
+		return s.reopen(fd, unix.O_WRONLY, unix.O_WRONLY)
+	case st.Mode&unix.S_IFMT == unix.S_IFIFO:
+		return s.reopen(fd, mode, mode)
+	}
+	if flags&unix.O_NONBLOCK == 0 {
+		s.blocking = append(s.blocking, fd)
+	}
+	return s.dup(fd)
+}
+
+func (s *Set) dup(fd int) error {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return err
+	}
+	s.Files[fd] = os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", fd))
+	return nil
+}
+
+// reopen gives the sandbox an open file description of its own on the same
+// pipe or terminal: it will make it non-blocking, and that must not show in
+// what the caller shares with others. Where a pipe of another user cannot be
+// opened again, or nobody reads it any more, a pump serves.
+func (s *Set) reopen(fd, flags, mode int) error {
+	n, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), flags|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		s.Files[fd] = os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", fd))
+		return nil
+	case mode == unix.O_RDONLY:
+		return s.addInput(fd)
+	default:
+		return s.addOutput(fd)
+	}
+}
+
+func (s *Set) addInput(fd int) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	in, err := newInput(fd, w)
+	if err != nil {
+		r.Close()
+		w.Close()
+		return err
+	}
+	s.Files[fd] = r
+	s.inputs = append(s.inputs, in)
+	return nil
+}
+
+func (s *Set) addOutput(fd int) error {
+	// Descriptors that share one open file, as after 2>&1, share one pipe, so
+	// that what is written keeps its order.
+	for _, out := range s.outputs {
+		if sameFile(out.fd, fd) {
+			return s.dupFile(fd, s.Files[out.fd])
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	s.Files[fd] = w
+	s.outputs = append(s.outputs, &output{fd: fd, pipe: r})
+	return nil
+}
+
+func (s *Set) dupFile(fd int, f *os.File) error {
+	n, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return err
+	}
+	s.Files[fd] = os.NewFile(uintptr(n), f.Name())
+	return nil
+}
+
+// sameFile reports whether a and b are one open file description, by kcmp(2);
+// where that is not allowed, whether they are at one place of one file.
+func sameFile(a, b int) bool {
+	const kcmpFile = 0
+	pid := uintptr(os.Getpid())
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, pid, pid, kcmpFile, uintptr(a), uintptr(b), 0)
+	if errno == 0 {
+		return r == 0
+	}
+	var sa, sb unix.Stat_t
+	if unix.Fstat(a, &sa) != nil || unix.Fstat(b, &sb) != nil || sa.Dev != sb.Dev || sa.Ino != sb.Ino {
+		return false
+	}
+	offA, errA := unix.Seek(a, 0, unix.SEEK_CUR)
+	offB, errB := unix.Seek(b, 0, unix.SEEK_CUR)
+	flA, _ := unix.FcntlInt(uintptr(a), unix.F_GETFL, 0)
+	flB, _ := unix.FcntlInt(uintptr(b), unix.F_GETFL, 0)
+	return errA == nil && errB == nil && offA == offB && flA == flB
+}
+
+// Start begins to carry data. Files are closed on our side: whoever is to have
+// them has been started.
+func (s *Set) Start() {
+	s.closeFiles()
+	for _, in := range s.inputs {
+		go in.run()
+	}
+	for _, out := range s.outputs {
+		s.pumps.Go(out.run)
+	}
+}
+
+// Finish carries what the sandbox, which is gone, has written last; puts the
+// offsets of files that it read to where it stopped; and returns the first
+// write that failed.
+func (s *Set) Finish() error {
+	s.closeFiles()
+	s.pumps.Wait()
+	var errs []error
+	for _, out := range s.outputs {
+		errs = append(errs, out.err)
+	}
+	for _, in := range s.inputs {
+		errs = append(errs, in.finish())
+	}
+	for _, fd := range s.blocking {
+		unix.SetNonblock(fd, false)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Set) closeFiles() {
+	for _, f := range s.Files {
+		f.Close()
+	}
+	clear(s.Files)
+}

@@ -1,0 +1,168 @@
+package stdio
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// Terminal is a pseudo-terminal between the command and the caller's terminal.
+// The command never holds the caller's own: it could read, in the background,
+// what is typed for the shell.
+type Terminal struct {
+	// Command is the command's end. It belongs to the Terminal.
+	Command *os.File
+
+	master       *os.File
+	in, out      int
+	wakeR, wakeW *os.File
+	inDone       chan struct{}
+	outDone      chan struct{}
+
+	mu    sync.Mutex
+	saved *term.State // of in, while it is raw
+	done  bool
+}
+
+// OpenTerminal makes a pseudo-terminal whose input comes from descriptor in and
+// whose output goes to out. If in is a terminal, its settings and size are
+// taken over.
+func OpenTerminal(in, out int) (*Terminal, error) {
+	master, command, err := pty.Open()
+	if err != nil {
+		return nil, fmt.Errorf("cannot open a terminal: %w", err)
+	}
+	t := &Terminal{
+		Command: command, master: master, in: in, out: out,
+		inDone: make(chan struct{}), outDone: make(chan struct{}),
+	}
+	if t.wakeR, t.wakeW, err = os.Pipe(); err != nil {
+		master.Close()
+		command.Close()
+		return nil, err
+	}
+	if settings, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil {
+		unix.IoctlSetTermios(int(command.Fd()), unix.TCSETS, settings)
+	}
+	t.Resize()
+	return t, nil
+}
+
+// Resize gives the command's end the size of the caller's terminal.
+func (t *Terminal) Resize() {
+	for _, fd := range []int{t.in, t.out} {
+		if size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
+			unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size)
+			return
+		}
+	}
+}
+
+// Start begins to carry data. The command's end is closed on our side.
+func (t *Terminal) Start() {
+	t.Command.Close()
+	go t.carryIn()
+	go t.carryOut()
+}
+
+// Raw hands every key to the command; in the background it waits for Start's
+// loop to find us in the foreground.
+func (t *Terminal) Raw() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done || t.saved != nil || !term.IsTerminal(t.in) || !foreground(t.in) {
+		return
+	}
+	if saved, err := term.MakeRaw(t.in); err == nil {
+		t.saved = saved
+	}
+}
+
+// Cooked gives the caller's terminal the settings that it had before Raw.
+func (t *Terminal) Cooked() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved == nil {
+		return
+	}
+	Restore(t.in, t.saved)
+	t.saved = nil
+}
+
+// Restore sets the terminal tty to state, from the background too, where the
+// kernel would stop us with SIGTTOU if we did not ignore it.
+func Restore(tty int, state *term.State) {
+	term.Restore(tty, state)
+}
+
+func (t *Terminal) carryIn() {
+	defer close(t.inDone)
+	buf := make([]byte, bufferSize)
+	for {
+		if !awaitInput(t.in, t.wakeR) {
+			return
+		}
+		t.Raw()
+		n, err := unix.Read(t.in, buf)
+		if err == unix.EINTR || err == unix.EAGAIN {
+			continue
+		}
+		if n <= 0 || err != nil {
+			t.sendEOF()
+			return
+		}
+		if writeAll(int(t.master.Fd()), buf[:n]) != nil {
+			return
+		}
+	}
+}
+
+// sendEOF types the end-of-file character: the end of a pipe that feeds the
+// terminal. An EIO says that the caller's terminal is gone; then too.
+func (t *Terminal) sendEOF() {
+	if settings, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS); err == nil {
+		writeAll(int(t.master.Fd()), settings.Cc[unix.VEOF:unix.VEOF+1])
+	}
+}
+
+func (t *Terminal) carryOut() {
+	defer close(t.outDone)
+	buf := make([]byte, bufferSize)
+	broken := false
+	for {
+		// EIO when nobody has the command's end any more.
+		n, err := t.master.Read(buf)
+		if n > 0 && !broken {
+			broken = writeAll(t.out, buf[:n]) != nil
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Finish carries the last output of the sandbox, which is gone, and gives the
+// caller's terminal back as it was.
+func (t *Terminal) Finish() {
+	t.Command.Close()
+	<-t.outDone
+	t.Close()
+	<-t.inDone
+	t.master.Close()
+	t.wakeR.Close()
+}
+
+// Close gives the caller's terminal back, and wakes what waits for it.
+func (t *Terminal) Close() {
+	t.Cooked()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.done {
+		t.done = true
+		t.wakeW.Close()
+	}
+}

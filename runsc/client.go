@@ -1,0 +1,230 @@
+// Package runsc is a typed client of the runsc binary: where it is found,
+// which flags it takes, and how it says that it failed.
+//
+// It knows nothing of bundles' contents, of namespaces or of terminals; it
+// runs one command line and reports what came of it. No gVisor package is
+// imported: their Go API is unstable, the command line is what they keep.
+//
+// Start reading at Client; Find is how one comes to its path.
+package runsc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// Client runs the verbs of one runsc binary with one set of global flags.
+// The zero value of every field but Path is the default.
+type Client struct {
+	// Path of the runsc binary, absolute.
+	Path string
+	// Global are the flags given before the verb.
+	Global GlobalFlags
+}
+
+// environment is all that runsc inherits. Anything more is a way in:
+// GVISOR_SIDECAR_BINARIES_DIR, for one, redirects what runsc executes.
+var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+// Command returns the unstarted command `runsc [global flags] args`, with a
+// scrubbed environment and argv[0] "runsc": another name selects another
+// program in runsc's multi-call binary. Its stdio is unset.
+func (c Client) Command(args ...string) *exec.Cmd {
+	return &exec.Cmd{
+		Path: c.Path,
+		Args: append(append([]string{"runsc"}, c.Global.args()...), args...),
+		Env:  environment,
+	}
+}
+
+// RunOpts are the options of Run.
+type RunOpts struct {
+	// Bundle is the directory that holds config.json.
+	Bundle string
+	// PassFDs maps the command's descriptor numbers to files of ours. The
+	// numbers 0, 1 and 2 are allowed: they replace the stdio that the command
+	// would otherwise share with runsc itself. The caller keeps ownership.
+	PassFDs map[int]*os.File
+	// Attr is the attribute set of the runsc process.
+	Attr *syscall.SysProcAttr
+}
+
+// firstPassFD is the descriptor number in runsc of the first passed file.
+const firstPassFD = 3
+
+func (o RunOpts) args() (args []string, files []*os.File) {
+	args = append(args, "run", "--bundle="+o.Bundle)
+	for _, guest := range sortedKeys(o.PassFDs) {
+		args = append(args, fmt.Sprintf("--pass-fd=%d:%d", firstPassFD+len(files), guest))
+		files = append(files, o.PassFDs[guest])
+	}
+	return args, files
+}
+
+// CommandLine returns the argv of Run.
+func (c Client) CommandLine(id string, opts RunOpts) []string {
+	args, _ := opts.args()
+	return c.Command(append(args, id)...).Args
+}
+
+// Running is a started `runsc run`.
+type Running struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+}
+
+// Run starts `runsc run ID` and returns without waiting for it. runsc's own
+// stdin and stdout are /dev/null and its stderr is kept for errors; the
+// command has none of them, only opts.PassFDs.
+func (c Client) Run(id string, opts RunOpts) (*Running, error) {
+	args, files := opts.args()
+	r := &Running{cmd: c.Command(append(args, id)...)}
+	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
+	r.cmd.ExtraFiles = files
+	r.cmd.SysProcAttr = opts.Attr
+	if err := r.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot run %s: %w", c.Path, err)
+	}
+	return r, nil
+}
+
+// Pid is the process id of `runsc run`, as the caller's PID namespace has it.
+func (r *Running) Pid() int { return r.cmd.Process.Pid }
+
+// Wait waits for the end of the sandbox and returns the command's exit status,
+// 128+N when signal N ended it. An *Error says that runsc itself failed: it
+// exits 128 then, as the command could, so errorLog, the contents of runsc's
+// --log, is what tells one from the other.
+func (r *Running) Wait(errorLog func() ([]byte, error)) (int, error) {
+	err := r.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 0, fmt.Errorf("cannot wait for runsc: %w", err)
+	}
+	state := r.cmd.ProcessState
+	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
+		return 0, &Error{Verb: "run", Status: 128 + int(status.Signal()), Msg: "killed by " + status.Signal().String()}
+	}
+	code := state.ExitCode()
+	if code != ownFailure {
+		return code, nil
+	}
+	log, err := errorLog()
+	if err != nil {
+		return 0, fmt.Errorf("cannot read runsc's log: %w", err)
+	}
+	msg := logged(log)
+	if msg == "" {
+		return code, nil
+	}
+	return 0, &Error{Verb: "run", Status: code, Msg: msg, Stderr: r.stderr.String()}
+}
+
+// ownFailure is the status that runsc exits with for failures of its own.
+const ownFailure = 128
+
+// logged returns the last error in the JSON objects of a --log file, which
+// runsc writes one after the other without a separator.
+func logged(log []byte) string {
+	var last string
+	dec := json.NewDecoder(bytes.NewReader(log))
+	for {
+		var entry struct{ Msg, Level string }
+		if err := dec.Decode(&entry); err != nil {
+			return last
+		}
+		if entry.Level == "error" && entry.Msg != "" {
+			last = entry.Msg
+		}
+	}
+}
+
+// Kill sends signal sig to the first process of sandbox id, or, with all, to
+// every process in it.
+func (c Client) Kill(ctx context.Context, id string, sig syscall.Signal, all bool) error {
+	args := []string{"kill"}
+	if all {
+		args = append(args, "--all")
+	}
+	_, err := c.output(ctx, append(args, id, fmt.Sprint(int(sig)))...)
+	return err
+}
+
+// StatusRunning is the Status of a sandbox whose command has been started.
+const StatusRunning = "running"
+
+// Status returns the status in `runsc state ID`.
+func (c Client) Status(ctx context.Context, id string) (string, error) {
+	out, err := c.output(ctx, "state", id)
+	if err != nil {
+		return "", err
+	}
+	var state struct{ Status string }
+	if err := json.Unmarshal(out, &state); err != nil {
+		return "", fmt.Errorf("cannot read what runsc state says: %w", err)
+	}
+	return state.Status, nil
+}
+
+// Exec runs argv in sandbox id and returns its standard output.
+func (c Client) Exec(ctx context.Context, id string, argv ...string) ([]byte, error) {
+	return c.output(ctx, append([]string{"exec", id}, argv...)...)
+}
+
+// Version returns what `runsc --version` names, such as
+// "gvisor-exec-v0.0.0-20260905035102-160fafc42237".
+func (c Client) Version(ctx context.Context) (string, error) {
+	out, err := c.output(ctx, "--version")
+	if err != nil {
+		return "", err
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	version, ok := strings.CutPrefix(first, "runsc version ")
+	if !ok {
+		return "", fmt.Errorf("%s is not runsc: it calls itself %q", c.Path, first)
+	}
+	return version, nil
+}
+
+func (c Client) output(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := c.Command(args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot run %s: %w", c.Path, err)
+	}
+	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	defer stop()
+	err := cmd.Wait()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, &Error{Verb: args[0], Status: cmd.ProcessState.ExitCode(), Stderr: stderr.String()}
+	}
+	return stdout.Bytes(), nil
+}
+
+// limitedWriter keeps the first bytes and swallows the rest: what writes to it
+// must neither block nor fill our memory.
+type limitedWriter struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	keep := p[:min(len(p), l.left)]
+	l.left -= len(keep)
+	if _, err := l.w.Write(keep); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

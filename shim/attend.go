@@ -1,0 +1,204 @@
+package shim
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/gvisor-exec/gvisor-exec/internal/stdio"
+)
+
+// openStdio decides what the command gets for the caller's descriptors.
+func (f *front) openStdio() (err error) {
+	var fds []int
+	for fd := range 3 + f.PreserveFDs {
+		if fd > 2 || !f.Terminal || fd == 2 && !term.IsTerminal(2) && term.IsTerminal(0) {
+			fds = append(fds, fd)
+		}
+	}
+	if f.set, err = stdio.Prepare(fds); err != nil {
+		return err
+	}
+	f.files = f.set.Files
+	if f.Terminal {
+		if f.terminal, err = stdio.OpenTerminal(0, 1); err != nil {
+			return errors.Join(err, f.set.Finish())
+		}
+		// runsc has but one file for all three where the spec says terminal.
+		f.console = f.files[2] == nil
+		f.files[0], f.files[1] = f.terminal.Command, f.terminal.Command
+		if f.console {
+			f.files[2] = f.terminal.Command
+		}
+	}
+	if f.Trace != nil {
+		if f.trace, err = newTracer(f.path("log.boot"), f.Trace); err != nil {
+			return errors.Join(err, f.closeStdio())
+		}
+	}
+	return nil
+}
+
+// closeStdio carries the last output and gives the caller's descriptors back.
+func (f *front) closeStdio() error {
+	if f.terminal != nil {
+		f.terminal.Finish()
+	}
+	if f.trace != nil {
+		f.trace.finish()
+	}
+	return f.set.Finish()
+}
+
+// callersTerminal opens, for the keeper to restore, the terminal that we make
+// raw; /dev/null stands in where there is none.
+func (f *front) callersTerminal() (*os.File, error) {
+	if f.terminal == nil || !term.IsTerminal(0) {
+		return os.Open(os.DevNull)
+	}
+	fd, err := syscall.Dup(0)
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "terminal"), nil
+}
+
+// forwarded are the signals that reach the command through us.
+var forwarded = []os.Signal{
+	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
+	syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT,
+}
+
+// attend is the front's part while the command runs.
+func (f *front) attend() (Result, error) {
+	signals := make(chan os.Signal, 64)
+	for _, s := range forwarded {
+		// What the caller ignores, as under nohup, we ignore for the command.
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	defer signal.Stop(signals)
+	if f.terminal != nil {
+		f.terminal.Start()
+	}
+	f.set.Start()
+	reports := make(chan report)
+	go f.listen(reports)
+	var timeout, kill <-chan time.Time
+	if f.Timeout > 0 {
+		timeout = time.After(f.Timeout)
+	}
+	var result Result
+	for {
+		select {
+		case r, ok := <-reports:
+			if !ok {
+				return result, f.ended(result)
+			}
+			if err := f.take(r, &result); err != nil || r.Status != nil {
+				f.end()
+				return result, err
+			}
+		case s := <-signals:
+			f.handle(s.(syscall.Signal), signals)
+		case <-timeout:
+			result.TimedOut = true
+			f.instruct(instruction{Signal: syscall.SIGTERM})
+			kill = time.After(f.KillAfter)
+		case <-kill:
+			f.keeper.Process.Kill()
+		}
+	}
+}
+
+// listen receives reports until the keeper is gone.
+func (f *front) listen(reports chan<- report) {
+	defer close(reports)
+	for {
+		var r report
+		if f.msgs.dec.Decode(&r) != nil {
+			return
+		}
+		reports <- r
+	}
+}
+
+// end waits for the keeper, and so for everything in its PID namespace.
+func (f *front) end() {
+	f.conn.Close()
+	f.keeper.Wait()
+}
+
+// ended explains a keeper that is gone without a word.
+func (f *front) ended(r Result) error {
+	f.end()
+	if r.TimedOut {
+		return nil
+	}
+	return &Failure{err: errors.New("cannot go on: the sandbox's keeper was killed")}
+}
+
+// take acts on a report.
+func (f *front) take(r report, result *Result) error {
+	switch {
+	case r.Ready && f.terminal != nil:
+		f.terminal.Raw()
+	case r.Warning != "" && f.Warn != nil:
+		f.Warn("%s", r.Warning)
+	case r.Suspended:
+		f.suspend()
+		f.instruct(instruction{Signal: syscall.SIGCONT, All: true})
+	case r.Failure != nil:
+		return &Failure{Kind: r.Failure.Kind, Hint: r.Failure.Hint, err: errors.New(r.Failure.Msg)}
+	case r.Status != nil:
+		result.Status = *r.Status
+	}
+	return nil
+}
+
+func (f *front) instruct(i instruction) {
+	// An error means that the keeper is gone, which listen reports.
+	f.msgs.enc.Encode(i)
+}
+
+// handle brings a signal that we got to the command.
+func (f *front) handle(s syscall.Signal, signals chan os.Signal) {
+	switch s {
+	case syscall.SIGWINCH:
+		if f.terminal != nil {
+			f.terminal.Resize() // and the kernel signals whom it concerns
+			return
+		}
+		f.instruct(instruction{Signal: s})
+	case syscall.SIGTSTP:
+		f.instruct(instruction{Signal: s, All: true})
+		f.suspend()
+		f.instruct(instruction{Signal: syscall.SIGCONT, All: true})
+	case syscall.SIGCONT:
+		// After a suspend its own instruction was sent; somebody may have
+		// stopped us with SIGSTOP.
+		if f.terminal != nil {
+			f.terminal.Raw()
+			f.terminal.Resize()
+		}
+		f.instruct(instruction{Signal: s, All: true})
+	default:
+		f.instruct(instruction{Signal: s})
+	}
+}
+
+// suspend stops us, as the command has been stopped, and returns when somebody
+// continues us: the shell that started us sees a stopped job.
+func (f *front) suspend() {
+	if f.terminal != nil {
+		f.terminal.Cooked()
+		defer func() { f.terminal.Raw(); f.terminal.Resize() }()
+	}
+	syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+}

@@ -1,0 +1,368 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"github.com/gvisor-exec/gvisor-exec/bundle"
+	"github.com/gvisor-exec/gvisor-exec/internal/hostfs"
+	"github.com/gvisor-exec/gvisor-exec/internal/stdio"
+	"github.com/gvisor-exec/gvisor-exec/internal/userns"
+	"github.com/gvisor-exec/gvisor-exec/runsc"
+)
+
+// KeeperName is argv[0] of a process that is to be a keeper.
+const KeeperName = "gvisor-exec-keeper"
+
+// sandboxID names the only sandbox of a run's runsc root.
+const sandboxID = "sandbox"
+
+// keeper is the process inside our namespaces: PID 1 there, so that with it
+// everything ends.
+type keeper struct {
+	order  order
+	msgs   messages
+	runsc  *runsc.Running
+	ending chan struct{} // closed when runsc run has ended
+}
+
+// Keep is the life of a keeper. It returns when the sandbox is gone and the
+// front knows how that came about, and its caller exits.
+func Keep() {
+	// runsc run gets a signal when the thread that forked it ends.
+	runtime.LockOSThread()
+	for fd := range 3 {
+		ensureOpen(fd)
+	}
+	unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	conn := os.NewFile(fdControl, "control")
+	k := &keeper{msgs: newMessages(conn), ending: make(chan struct{})}
+	signals := make(chan os.Signal, 16)
+	signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN, syscall.SIGPIPE)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTERM, syscall.SIGWINCH, syscall.SIGHUP)
+	if err := k.msgs.dec.Decode(&k.order); err != nil {
+		return // the front is gone
+	}
+	var saved *term.State
+	if k.order.Terminal {
+		saved, _ = term.GetState(fdTerminal)
+	}
+	// When the front dies, so do we, and with us all that is in our namespace.
+	instructions := make(chan instruction)
+	go func() {
+		for {
+			var i instruction
+			if err := k.msgs.dec.Decode(&i); err != nil {
+				k.die(saved)
+			}
+			instructions <- i
+		}
+	}()
+	status, err := k.run(signals, instructions, func() { k.die(saved) })
+	if err != nil {
+		k.msgs.enc.Encode(report{Failure: toFailure(err)})
+		return
+	}
+	k.msgs.enc.Encode(report{Status: &status})
+}
+
+func ensureOpen(fd int) {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		unix.Open(os.DevNull, unix.O_RDWR, 0)
+	}
+}
+
+// die ends the keeper because the front is gone. It gives the caller's terminal
+// back, which the front cannot do any more.
+func (k *keeper) die(saved *term.State) {
+	if saved != nil {
+		stdio.Restore(fdTerminal, saved)
+	}
+	if k.order.SharePID {
+		killDescendants()
+	}
+	os.Exit(1)
+}
+
+func toFailure(err error) *failure {
+	f := &failure{Msg: err.Error()}
+	var known *Failure
+	if errors.As(err, &known) {
+		f.Hint, f.Kind = known.Hint, known.Kind
+	}
+	return f
+}
+
+// run builds the view, runs runsc in it, and returns the command's status.
+func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction, die func()) (int, error) {
+	if err := k.prepare(); err != nil {
+		return 0, err
+	}
+	files := map[int]*os.File{}
+	for i, guest := range k.order.Guest {
+		files[guest] = os.NewFile(uintptr(fdCommand+i), "")
+	}
+	if err := k.msgs.enc.Encode(report{Ready: true}); err != nil {
+		die()
+	}
+	var err error
+	k.runsc, err = k.order.Client.Run(sandboxID, runsc.RunOpts{
+		Bundle:  filepath.Join(k.order.Dir, "bundle"),
+		PassFDs: files,
+		// A session of its own keeps the terminal's signals away: they come
+		// through us.
+		Attr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true},
+	})
+	if err != nil {
+		return 0, err
+	}
+	// A terminal hangs up, and a pipe ends, when the sandbox closes it.
+	for _, f := range files {
+		f.Close()
+	}
+	go k.forward(signals, instructions, die)
+	if k.order.StartTimeout > 0 {
+		go k.watchStart()
+	}
+	status, err := k.runsc.Wait(func() ([]byte, error) { return os.ReadFile(k.order.Client.Global.Log) })
+	close(k.ending)
+	if k.order.SharePID {
+		killDescendants()
+	}
+	return status, k.explain(err)
+}
+
+// prepare makes the namespace fit for runsc: ids, /proc, the view, the bundle.
+func (k *keeper) prepare() error {
+	if err := userns.BecomeRoot(); err != nil {
+		return err
+	}
+	if err := hostfs.Private(); err != nil {
+		return err
+	}
+	if k.order.SharePID {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("cannot become a subreaper: %w", err)
+		}
+	} else if err := hostfs.MountProc(); err != nil {
+		return &Failure{Kind: noProc, err: err}
+	}
+	raiseLimits()
+	unix.Umask(0o022)
+	built, err := hostfs.Build(k.order.View)
+	if err != nil {
+		return explainView(err)
+	}
+	k.settle(built)
+	if err := k.chooseCwd(built); err != nil {
+		return err
+	}
+	return bundle.Write(filepath.Join(k.order.Dir, "bundle"), k.order.Spec)
+}
+
+// settle corrects the spec by what the view turned out to be: links in
+// destinations are resolved, and what is to be hidden and not there left out.
+func (k *keeper) settle(built *hostfs.Built) {
+	resolved := map[string]string{}
+	for i, m := range k.order.View.Mounts {
+		resolved[m.Dest] = built.Dests[i]
+	}
+	k.order.Spec.Mounts = slices.DeleteFunc(k.order.Spec.Mounts, func(m specs.Mount) bool {
+		return slices.Contains(k.order.View.Hidden, m.Destination) && built.Directory(m.Destination) != nil
+	})
+	for i := range k.order.Spec.Mounts {
+		m := &k.order.Spec.Mounts[i]
+		if dest, ok := resolved[m.Destination]; ok {
+			m.Destination = dest
+		}
+	}
+}
+
+func (k *keeper) chooseCwd(built *hostfs.Built) error {
+	cwd := k.order.Spec.Process.Cwd
+	err := built.Directory(path.Clean(cwd))
+	if err == nil {
+		return nil
+	}
+	if k.order.ExplicitCwd {
+		return &Failure{err: fmt.Errorf("cannot use working directory: %w", err), Hint: "-bind or -rw-bind makes a host directory visible"}
+	}
+	k.order.Spec.Process.Cwd = "/"
+	return k.msgs.enc.Encode(report{Warning: fmt.Sprintf("the sandbox does not see %s: the working directory is /", cwd)})
+}
+
+func explainView(err error) error {
+	var persistent *hostfs.PersistentError
+	if errors.As(err, &persistent) {
+		return &Failure{err: fmt.Errorf("cannot build the view: %w", err), Hint: "make it on the host first: a sandbox never makes a mount point there"}
+	}
+	return fmt.Errorf("cannot build the view: %w", err)
+}
+
+// raiseLimits takes the caller's soft limits off runsc, whose sentry would fail
+// under them; the command gets them through the spec.
+func raiseLimits() {
+	for _, resource := range []int{unix.RLIMIT_AS, unix.RLIMIT_DATA, unix.RLIMIT_FSIZE, unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC, unix.RLIMIT_CPU, unix.RLIMIT_CORE} {
+		var l syscall.Rlimit
+		if syscall.Getrlimit(resource, &l) == nil {
+			l.Cur = l.Max
+			// syscall's, not unix's: it also keeps Go from giving children the
+			// soft limit back.
+			syscall.Setrlimit(resource, &l)
+		}
+	}
+}
+
+// forward brings signals to the command: those of its terminal, which are ours
+// as its session leader, and those that the front got.
+func (k *keeper) forward(signals <-chan os.Signal, instructions <-chan instruction, die func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { <-k.ending; cancel() }()
+	for {
+		select {
+		case <-k.ending:
+			return
+		case i := <-instructions:
+			k.deliver(ctx, i)
+		case s := <-signals:
+			switch {
+			case !k.order.Terminal && s == syscall.SIGTERM, s == syscall.SIGHUP && !k.order.Terminal:
+				die()
+			case !k.order.Terminal:
+			case s == syscall.SIGTERM:
+				die() // the front's death, see Launch
+			default:
+				k.fromTerminal(ctx, s.(syscall.Signal))
+			}
+		}
+	}
+}
+
+// fromTerminal delivers a signal that the line discipline made.
+func (k *keeper) fromTerminal(ctx context.Context, sig syscall.Signal) {
+	if !k.order.Spec.Process.Terminal {
+		k.deliver(ctx, instruction{Signal: sig})
+		return
+	}
+	// runsc run sends what it gets to the terminal's foreground group, once
+	// the command runs; before that it would die of it.
+	if k.awaitStart(ctx) != nil {
+		return
+	}
+	syscall.Kill(k.runsc.Pid(), sig)
+	if sig == syscall.SIGTSTP && k.stopped(ctx) {
+		k.msgs.enc.Encode(report{Suspended: true})
+	}
+}
+
+// stopped reports whether the command has been stopped. runsc has no verb for
+// it, so the sandbox's own /proc is asked. Code inside can lie: that suspends
+// its own run.
+func (k *keeper) stopped(ctx context.Context) bool {
+	out, err := k.order.Client.Exec(ctx, sandboxID, "cat", "/proc/1/status")
+	return err == nil && strings.Contains(string(out), "\nState:\tT")
+}
+
+// deliver sends a signal to the command as soon as it runs.
+func (k *keeper) deliver(ctx context.Context, i instruction) {
+	if k.awaitStart(ctx) != nil {
+		return
+	}
+	// An error means that the sandbox is going: there is nobody to tell.
+	k.order.Client.Kill(ctx, sandboxID, i.Signal, i.All)
+}
+
+// startPoll is how often runsc is asked whether the command has been started;
+// it announces it nowhere.
+const startPoll = 10 * time.Millisecond
+
+// awaitStart waits until the command runs.
+func (k *keeper) awaitStart(ctx context.Context) error {
+	for {
+		status, err := k.order.Client.Status(ctx, sandboxID)
+		if err == nil && status == runsc.StatusRunning {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(startPoll):
+		}
+	}
+}
+
+// watchStart ends a runsc that does not come up: --platform=kvm hangs at 200 %
+// CPU where virtualisation is nested and broken (gVisor
+// v0.0.0-20260905035102).
+func (k *keeper) watchStart() {
+	ctx, cancel := context.WithTimeout(context.Background(), k.order.StartTimeout)
+	defer cancel()
+	if k.awaitStart(ctx) == nil {
+		return
+	}
+	select {
+	case <-k.ending:
+		return
+	default:
+	}
+	k.msgs.enc.Encode(report{Failure: &failure{
+		Msg:  fmt.Sprintf("cannot start the sandbox: platform %s did not come up within %v", k.order.Client.Global.Platform.String(), k.order.StartTimeout),
+		Hint: "use -platform systrap",
+	}})
+	if k.order.SharePID {
+		killDescendants()
+	}
+	os.Exit(1)
+}
+
+// explain turns what runsc says of a command that it could not start into what
+// a shell would.
+func (k *keeper) explain(err error) error {
+	var failed *runsc.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
+	command := k.order.Spec.Process.Args[0]
+	switch kind := failed.Command(); kind {
+	case runsc.CommandNotFound:
+		return &Failure{Kind: NotFound, err: fmt.Errorf("cannot run %q: not found in the sandbox", command)}
+	case runsc.CommandNotExecutable:
+		return &Failure{Kind: NotExecutable, err: fmt.Errorf("cannot run %q: it cannot be executed", command)}
+	}
+	return fmt.Errorf("cannot start the sandbox: %w", failed)
+}
+
+// killDescendants is what stands in for a PID namespace: all that came from us,
+// and was handed to us as their subreaper, is killed until nothing is left.
+func killDescendants() {
+	for {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+		fields := strings.Fields(string(children))
+		if err != nil || len(fields) == 0 {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || pid <= 0 {
+				return
+			}
+			continue
+		}
+		for _, field := range fields {
+			var pid int
+			fmt.Sscan(field, &pid)
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		syscall.Wait4(-1, nil, 0, nil)
+	}
+}

@@ -1,0 +1,227 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// name is our directory's in the directories of others.
+	name = "gvisor-exec"
+	// runPrefix and keptPrefix begin the names in the state directory; only
+	// what begins with runPrefix is ever swept.
+	runPrefix, keptPrefix = "run-", "kept-"
+)
+
+// Host is what state depends on of the caller. A zero value is nobody.
+type Host struct {
+	UID int
+	// RealRoot says that the caller is root, and not of a user namespace.
+	RealRoot bool
+	// Home, RuntimeDir and CacheHome as $HOME, $XDG_RUNTIME_DIR and
+	// $XDG_CACHE_HOME have them.
+	Home, RuntimeDir, CacheHome string
+}
+
+// stateDir returns our state directory, made if it is missing: /run/gvisor-exec
+// for real root, $XDG_RUNTIME_DIR/gvisor-exec otherwise, as runc has it, and
+// without that a directory in /tmp.
+func stateDir(h Host) (string, error) {
+	switch {
+	case h.RealRoot:
+		return ensurePrivate("/run/"+name, h.UID)
+	case h.RuntimeDir != "":
+		return ensurePrivate(filepath.Join(h.RuntimeDir, name), h.UID)
+	}
+	dir, err := ensurePrivate(fmt.Sprintf("/tmp/%s-%d", name, h.UID), h.UID)
+	if err == nil {
+		return dir, nil
+	}
+	// Somebody else sits on the name: a name that nobody can guess serves.
+	dir, err = os.MkdirTemp("/tmp", fmt.Sprintf("%s-%d-", name, h.UID))
+	if err != nil {
+		return "", fmt.Errorf("cannot make a state directory: %w", err)
+	}
+	return dir, nil
+}
+
+// overlayDir returns a directory on a disk for the files behind the sandbox's
+// writes, which runsc unlinks as soon as they are open.
+func overlayDir(h Host) (string, error) {
+	switch {
+	case h.RealRoot:
+	case h.CacheHome != "":
+		if err := os.MkdirAll(h.CacheHome, 0o700); err == nil {
+			return ensurePrivate(filepath.Join(h.CacheHome, name), h.UID)
+		}
+	case h.Home != "":
+		cache := filepath.Join(h.Home, ".cache")
+		if err := os.MkdirAll(cache, 0o700); err == nil {
+			return ensurePrivate(filepath.Join(cache, name), h.UID)
+		}
+	}
+	return ensurePrivate(fmt.Sprintf("/var/tmp/%s-%d", name, h.UID), h.UID)
+}
+
+// ensurePrivate makes dir, of mode 0700, or checks that it is a directory of
+// uid's that nobody else can enter.
+func ensurePrivate(dir string, uid int) (string, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("cannot make our directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return "", fmt.Errorf("cannot use %s: %w", dir, err)
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return "", fmt.Errorf("cannot use %s: it is not a directory", dir)
+	case int(st.Uid) != uid:
+		return "", fmt.Errorf("cannot use %s: it belongs to user %d", dir, st.Uid)
+	case st.Mode&0o077 != 0:
+		return "", fmt.Errorf("cannot use %s: others may enter it (mode %04o, not 0700)", dir, st.Mode&0o7777)
+	}
+	return dir, nil
+}
+
+// runDir is the directory of one run. Whoever holds its lock is using it.
+type runDir struct {
+	path string
+	lock *os.File
+}
+
+// newRunDir sweeps what dead runs left in state and makes a directory for this
+// one. With keep it is one that is never swept.
+func newRunDir(state string, keep bool) (*runDir, error) {
+	// Between its mkdir and its lock a new directory looks like a dead run's;
+	// so both happen, like the sweep, under a lock of state.
+	guard, err := lockFile(filepath.Join(state, "lock"), unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer guard.Close()
+	sweep(state)
+	prefix := runPrefix
+	if keep {
+		prefix = keptPrefix
+	}
+	dir, err := os.MkdirTemp(state, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a directory for this run: %w", err)
+	}
+	lock, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		removeTree(dir)
+		return nil, err
+	}
+	r := &runDir{path: dir, lock: lock}
+	for _, sub := range []string{"tree", "bundle", "runsc"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			r.remove()
+			return nil, fmt.Errorf("cannot make a directory for this run: %w", err)
+		}
+	}
+	return r, nil
+}
+
+func (r *runDir) remove() error {
+	err := removeTree(r.path)
+	r.lock.Close()
+	return err
+}
+
+// lockFile opens, or makes, and locks the file at p until it is closed.
+func lockFile(p string, how int) (*os.File, error) {
+	f, err := os.OpenFile(p, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock our state: %w", err)
+	}
+	for {
+		if err = unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot lock %s: %w", p, err)
+	}
+	return f, nil
+}
+
+// sweep removes the directories of runs that nobody holds a lock of: a run that
+// was killed could not do it itself. It removes files and nothing else: the
+// kernel has taken the processes and the mounts. What cannot be removed is left
+// for a later run.
+func sweep(state string) {
+	entries, err := os.ReadDir(state)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), runPrefix) {
+			continue
+		}
+		dir := filepath.Join(state, entry.Name())
+		lock, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_EX|unix.LOCK_NB)
+		if err != nil {
+			continue
+		}
+		removeTree(dir)
+		lock.Close()
+	}
+}
+
+// removeTree removes dir and what is in it, on its file system only: should a
+// mount of the host's ever be in there, it stays.
+func removeTree(dir string) error {
+	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_RDONLY, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), dir)
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	return errors.Join(removeIn(f, st.Dev), os.Remove(dir))
+}
+
+func removeIn(dir *os.File, dev uint64) error {
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		at := int(dir.Fd())
+		var st unix.Stat_t
+		if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			continue
+		}
+		if st.Dev != dev {
+			errs = append(errs, fmt.Errorf("%s/%s is another file system", dir.Name(), name))
+			continue
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			errs = append(errs, unix.Unlinkat(at, name, 0))
+			continue
+		}
+		fd, err := unix.Openat(at, name, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_RDONLY, 0)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		sub := os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name))
+		errs = append(errs, removeIn(sub, dev))
+		sub.Close()
+		errs = append(errs, unix.Unlinkat(at, name, unix.AT_REMOVEDIR))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,85 @@
+package shim
+
+import (
+	"encoding/json"
+	"io"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gvisor-exec/gvisor-exec/internal/hostfs"
+	"github.com/gvisor-exec/gvisor-exec/runsc"
+)
+
+// The descriptors that the keeper inherits from the front.
+const (
+	fdControl  = 3 + iota // a stream of messages, both ways
+	fdLock                // the lock of the run's directory
+	fdTerminal            // the caller's terminal, or /dev/null
+	fdCommand             // the first of the command's own
+)
+
+// order is what the front tells the keeper to do: all of it, once.
+type order struct {
+	// Dir is the run's directory.
+	Dir string
+	// View of the filesystem; its Mounts belong to the mounts of Spec that
+	// have the same Destination.
+	View hostfs.View
+	// Spec is complete but for destinations and working directory, which the
+	// view may correct.
+	Spec *specs.Spec
+	// Client calls runsc.
+	Client runsc.Client
+	// Guest numbers the descriptors of the command, from fdCommand on.
+	Guest []int
+	// ExplicitCwd says that the user named the working directory: it is an
+	// error if the view has none such.
+	ExplicitCwd bool
+	// SharePID says that there is no PID namespace of ours.
+	SharePID bool
+	// Terminal says that the keeper has the command's terminal as its own,
+	// and at fdTerminal the caller's.
+	Terminal bool
+	// StartTimeout; 0: runsc may take as long as it likes.
+	StartTimeout time.Duration
+}
+
+// instruction is what the front tells the keeper later on.
+type instruction struct {
+	// Signal to send to the command.
+	Signal syscall.Signal
+	// All sends it to every process of the sandbox.
+	All bool
+}
+
+// report is what the keeper tells the front. One field is set.
+type report struct {
+	// Ready: the view is built, and runsc about to start.
+	Ready bool
+	// Warning for the user.
+	Warning string
+	// Suspended: the command was stopped from its terminal.
+	Suspended bool
+	// Failure, in place of a Status.
+	Failure *failure
+	// Status that the command exited with.
+	Status *int
+}
+
+// failure is an error on its way to the front.
+type failure struct {
+	Msg, Hint string
+	Kind      FailureKind
+}
+
+// messages sends and receives JSON values over one connection.
+type messages struct {
+	enc *json.Encoder
+	dec *json.Decoder
+}
+
+func newMessages(conn io.ReadWriter) messages {
+	return messages{enc: json.NewEncoder(conn), dec: json.NewDecoder(conn)}
+}
