@@ -63,7 +63,7 @@ func makeLike(p string, isDir bool) error {
 }
 
 // make makes the missing rest of rel below base. Where the deepest directory
-// that exists is the host's, a kernel overlay over it takes the new entries:
+// that exists is the host's, something of ours over it takes the new entries:
 // runsc's gofer would make them on the host.
 func (b *builder) make(base, rel string, isDir bool) error {
 	parent, missing, err := deepest(base, rel)
@@ -80,7 +80,7 @@ func (b *builder) make(base, rel string, isDir bool) error {
 		if err != nil {
 			return err
 		}
-		if err := b.overlay(fdPath(parent), at); err != nil {
+		if err := b.shadow(fdPath(parent), at); err != nil {
 			return err
 		}
 		parent.Close()
@@ -127,45 +127,70 @@ func onTmpfsOf(tree string, f *os.File) (bool, error) {
 	return a.Dev == b.Dev, nil
 }
 
-// overlay mounts a kernel overlay whose lower layer is src over dst, and over
-// that again what is mounted below src, which an overlay does not show.
-func (b *builder) overlay(src, dst string) error {
-	below, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+// shadow covers the directory dst with one that shows the same and takes new
+// entries without the host noticing. src is the same directory, to be read.
+func (b *builder) shadow(src, dst string) error {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		return !strings.HasPrefix(m.Mountpoint, dst+"/"), false
 	})
 	if err != nil {
+		return fmt.Errorf("cannot read the mounts below %s: %w", dst, err)
+	}
+	if len(mounts) > 0 {
+		// An overlay does not show what is mounted below its lower layer, and
+		// in a user namespace the kernel refuses such a layer.
+		return b.skeleton(src, dst)
+	}
+	return b.overlay(src, dst)
+}
+
+// skeleton covers dst with a tmpfs on which each entry of src is bound.
+func (b *builder) skeleton(src, dst string) error {
+	dir, err := os.Open(src)
+	if err != nil {
 		return err
 	}
-	kept := make([]*os.File, len(below))
-	for i, m := range below {
-		if kept[i], err = openPath(m.Mountpoint); err != nil {
-			kept[i] = nil // covered by another mount, or not ours to see
-			continue
-		}
-		defer kept[i].Close()
+	defer dir.Close()
+	over, err := openPath(dst)
+	if err != nil {
+		return err
 	}
+	defer over.Close()
+	if err := unix.Mount("tmpfs", fdPath(over), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fmt.Errorf("cannot mount a tmpfs over %s: %w", dst, err)
+	}
+	if err := copyAttributes(fdPath(dir), dst); err != nil {
+		return err
+	}
+	return populate(dir, dst, nil)
+}
+
+// overlay mounts a kernel overlay over dst whose lower layer is src and whose
+// upper one is on our tmpfs. userxattr is what an ordinary user may use.
+func (b *builder) overlay(src, dst string) error {
 	b.copies++
 	dir := filepath.Join(b.view.Tree, "overlay", fmt.Sprint(b.copies))
-	upper, work := filepath.Join(dir, "upper"), filepath.Join(dir, "work")
-	for _, d := range []string{upper, work} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
+	// The layers are named by descriptors: a comma or a colon in a path would
+	// end the option.
+	layers := map[string]*os.File{}
+	for _, name := range []string{"upper", "work"} {
+		layer := filepath.Join(dir, name)
+		if err := os.MkdirAll(layer, 0o755); err != nil {
 			return err
 		}
+		f, err := openPath(layer)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		layers[name] = f
 	}
-	if err := copyAttributes(src, upper); err != nil {
+	if err := copyAttributes(src, fdPath(layers["upper"])); err != nil {
 		return err
 	}
-	options := "lowerdir=" + src + ",upperdir=" + upper + ",workdir=" + work + ",userxattr"
+	options := "lowerdir=" + src + ",upperdir=" + fdPath(layers["upper"]) + ",workdir=" + fdPath(layers["work"]) + ",userxattr"
 	if err := unix.Mount("overlay", dst, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return fmt.Errorf("cannot mount an overlay over %s: %w", dst, err)
-	}
-	for i, m := range below {
-		if kept[i] == nil {
-			continue
-		}
-		if err := unix.Mount(fdPath(kept[i]), m.Mountpoint, "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("cannot bind %s again: %w", m.Mountpoint, err)
-		}
 	}
 	return nil
 }
@@ -188,7 +213,7 @@ func copyAttributes(src, dst string) error {
 // what is written stays on our tmpfs. A file is copied.
 func (b *builder) copyOnWrite(src, dst string, isDir bool) (err error) {
 	if isDir {
-		return b.overlay(src, dst)
+		return b.shadow(src, dst)
 	}
 	in, err := os.Open(src)
 	if err != nil {

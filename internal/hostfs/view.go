@@ -174,17 +174,8 @@ func (b *builder) root() error {
 	if err := os.Mkdir(b.view.Root, 0o755); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(fdPath(b.rootDir))
-	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", b.view.Source, errors.Unwrap(err))
-	}
-	for _, entry := range entries {
-		if slices.Contains(b.view.Empty, "/"+entry.Name()) {
-			continue
-		}
-		if err := b.topLevel(entry); err != nil {
-			return err
-		}
+	if err := populate(b.rootDir, b.view.Root, b.view.Empty); err != nil {
+		return err
 	}
 	for _, dir := range b.view.Empty {
 		if err := os.Mkdir(filepath.Join(b.view.Root, dir), 0o755); err != nil {
@@ -194,16 +185,33 @@ func (b *builder) root() error {
 	return nil
 }
 
-func (b *builder) topLevel(entry os.DirEntry) error {
-	dst := filepath.Join(b.view.Root, entry.Name())
+// populate binds every entry of src at the same name in dst, which is ours and
+// empty, but for those in except, and copies symbolic links.
+func populate(src *os.File, dst string, except []string) error {
+	entries, err := os.ReadDir(fdPath(src))
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", src.Name(), errors.Unwrap(err))
+	}
+	for _, entry := range entries {
+		if slices.Contains(except, "/"+entry.Name()) {
+			continue
+		}
+		if err := populateEntry(src, entry, filepath.Join(dst, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func populateEntry(dir *os.File, entry os.DirEntry, dst string) error {
 	if entry.Type()&os.ModeSymlink != 0 {
-		target, err := os.Readlink(filepath.Join(fdPath(b.rootDir), entry.Name()))
+		target, err := os.Readlink(filepath.Join(fdPath(dir), entry.Name()))
 		if err != nil {
 			return err
 		}
 		return os.Symlink(target, dst)
 	}
-	fd, err := unix.Openat(int(b.rootDir.Fd()), entry.Name(), unix.O_PATH|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	fd, err := unix.Openat(int(dir.Fd()), entry.Name(), unix.O_PATH|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil // gone since it was listed
 	}
@@ -212,7 +220,7 @@ func (b *builder) topLevel(entry os.DirEntry) error {
 	if err := makeLike(dst, entry.IsDir()); err != nil {
 		return err
 	}
-	return bind(fdPath(src), dst, "/"+entry.Name())
+	return bind(fdPath(src), dst, filepath.Join(dir.Name(), entry.Name()))
 }
 
 // mount brings about view.Mounts[i].
