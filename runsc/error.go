@@ -45,24 +45,32 @@ const (
 	CommandNotExecutable
 )
 
-// faults are the phrases by which the sentry names a fault of the command
-// (gVisor v0.0.0-20260905035102).
-var faults = []struct {
-	phrase string
-	fault  CommandFault
-}{
-	{"no such file or directory", CommandNotFound},
-	{"executable file not found", CommandNotFound},
-	{"permission denied", CommandNotExecutable},
-	{"exec format error", CommandNotExecutable},
-}
+// starting are the words behind which the sentry says what is wrong with a
+// command, and faults the phrases for it (gVisor v0.0.0-20260905035102).
+var (
+	starting = []string{"creating process: failed to load ", "error finding executable "}
+	faults   = []struct {
+		phrase string
+		fault  CommandFault
+	}{
+		{"no such file or directory", CommandNotFound},
+		{"permission denied", CommandNotExecutable},
+		{"exec format error", CommandNotExecutable},
+		{"not a directory", CommandNotExecutable},
+		{"too many levels of symbolic links", CommandNotExecutable},
+		{"argument list too long", CommandNotExecutable},
+	}
+)
 
-// Command reports whether and how the command was to blame.
-func (e *Error) Command() CommandFault {
-	for _, f := range faults {
-		if strings.Contains(e.Msg, f.phrase) {
-			return f.fault
+// Command reports whether and how the command was to blame, and in whose words.
+func (e *Error) Command() (CommandFault, string) {
+	for _, words := range starting {
+		_, what, found := strings.Cut(e.Msg, words)
+		for _, f := range faults {
+			if found && strings.HasSuffix(what, f.phrase) {
+				return f.fault, f.phrase
+			}
 		}
 	}
-	return NoCommandFault
+	return NoCommandFault, ""
 }

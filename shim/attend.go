@@ -183,10 +183,7 @@ func (f *front) handle(s syscall.Signal, signals chan os.Signal) {
 	case syscall.SIGCONT:
 		// After a suspend its own instruction was sent; somebody may have
 		// stopped us with SIGSTOP.
-		if f.terminal != nil {
-			f.terminal.Raw()
-			f.terminal.Resize()
-		}
+		f.resume()
 		f.instruct(instruction{Signal: s, All: true})
 	default:
 		f.instruct(instruction{Signal: s})
@@ -198,7 +195,14 @@ func (f *front) handle(s syscall.Signal, signals chan os.Signal) {
 func (f *front) suspend() {
 	if f.terminal != nil {
 		f.terminal.Cooked()
-		defer func() { f.terminal.Raw(); f.terminal.Resize() }()
 	}
 	syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	f.resume()
+}
+
+func (f *front) resume() {
+	if f.terminal != nil {
+		f.terminal.Resume()
+	}
+	f.set.Resume()
 }

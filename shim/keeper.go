@@ -321,7 +321,7 @@ func (k *keeper) watchStart() {
 	}
 	k.msgs.enc.Encode(report{Failure: &failure{
 		Msg:  fmt.Sprintf("cannot start the sandbox: platform %s did not come up within %v", k.order.Client.Global.Platform.String(), k.order.StartTimeout),
-		Hint: "use -platform systrap",
+		Hint: hintKVM,
 	}})
 	if k.order.SharePID {
 		killDescendants()
@@ -337,13 +337,29 @@ func (k *keeper) explain(err error) error {
 		return err
 	}
 	command := k.order.Spec.Process.Args[0]
-	switch kind := failed.Command(); kind {
-	case runsc.CommandNotFound:
-		return &Failure{Kind: NotFound, err: fmt.Errorf("cannot run %q: not found in the sandbox", command)}
-	case runsc.CommandNotExecutable:
-		return &Failure{Kind: NotExecutable, err: fmt.Errorf("cannot run %q: it cannot be executed", command)}
+	switch fault, words := failed.Command(); {
+	case fault == runsc.CommandNotFound:
+		return &Failure{Kind: NotFound, err: fmt.Errorf("cannot run %s: not found in the sandbox", command), Hint: hintNotFound(command)}
+	case fault == runsc.CommandNotExecutable:
+		return &Failure{Kind: NotExecutable, err: fmt.Errorf("cannot run %s: %s", command, words)}
+	case k.order.Client.Global.Platform == runsc.KVM:
+		return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hintKVM}
 	}
-	return fmt.Errorf("cannot start the sandbox: %w", failed)
+	return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: "-debug keeps runsc's logs"}
+}
+
+const hintKVM = "kvm needs a /dev/kvm that you may open and that works; -platform systrap needs nothing"
+
+// hintNotFound tells what else can be missing of a command that is named by its
+// path.
+func hintNotFound(command string) string {
+	if strings.HasPrefix(command, bundle.Tmp+"/") {
+		return "/tmp is empty in the sandbox: -bind or -ro-bind shows a host path"
+	}
+	if strings.Contains(command, "/") {
+		return "the interpreter in its first line may be what is missing"
+	}
+	return ""
 }
 
 // killDescendants is what stands in for a PID namespace: all that came from us,

@@ -140,7 +140,8 @@ func boolean(name, usage string, dst *bool) cli.Flag {
 func (f *execFlags) mount(kind bundle.MountKind, usage string) cli.Flag {
 	return value(kind.String(), usage, setter(func(s string) error {
 		f.mounts = append(f.mounts, mountArg{kind, s})
-		_, err := bundle.ParseMount(kind, s, "/")
+		// Its syntax, that is; what . means is known later.
+		_, err := bundle.ParseMount(kind, s, "/cwd")
 		return err
 	}))
 }

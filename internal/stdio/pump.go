@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +47,7 @@ func writeAll(fd int, p []byte) error {
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
-			poll(-1, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
+			poll(forever, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
 		case err != nil:
 			return err
 		default:
@@ -58,29 +57,16 @@ func writeAll(fd int, p []byte) error {
 	return nil
 }
 
-// poll waits for one of fds, for timeout at most (negative: for ever).
-func poll(timeout time.Duration, fds ...unix.PollFd) []unix.PollFd {
-	ms := -1
-	if timeout >= 0 {
-		ms = int(timeout.Milliseconds())
-	}
-	for {
-		if _, err := unix.Poll(fds, ms); err != unix.EINTR {
-			return fds
-		}
-	}
-}
-
 // input carries the caller's descriptor into a pipe that the sandbox reads.
 type input struct {
 	fd   int
 	pipe *os.File
 	// start is the offset of a regular file at the beginning; -1: fd is none.
 	start int64
-	// wake ends a wait for fd when it is closed.
-	wakeR, wakeW *os.File
-	done         chan struct{}
-	written      int64
+	// turn is our turn to read it.
+	turn    *turn
+	done    chan struct{}
+	written int64
 }
 
 func newInput(fd int, pipe *os.File) (*input, error) {
@@ -97,7 +83,7 @@ func newInput(fd int, pipe *os.File) (*input, error) {
 		in.start = off
 	}
 	var err error
-	in.wakeR, in.wakeW, err = os.Pipe()
+	in.turn, err = newTurn(fd)
 	return in, err
 }
 
@@ -142,7 +128,7 @@ func (in *input) read(buf []byte) (int, error) {
 		if in.start >= 0 {
 			n, err = unix.Pread(in.fd, buf, in.start+in.written)
 		} else {
-			if !awaitInput(in.fd, in.wakeR) {
+			if !in.turn.await(nil) {
 				return 0, nil
 			}
 			n, err = unix.Read(in.fd, buf)
@@ -169,9 +155,9 @@ func (in *input) write(p []byte) bool {
 // finish ends the pump and moves the offset of a regular file behind the last
 // byte that the sandbox, which is gone, took out of the pipe.
 func (in *input) finish() error {
-	in.wakeW.Close()
+	in.turn.end()
 	<-in.done
-	in.wakeR.Close()
+	in.turn.close()
 	defer in.pipe.Close()
 	if in.start < 0 {
 		return nil
@@ -184,37 +170,4 @@ func (in *input) finish() error {
 		return fmt.Errorf("cannot move the offset of descriptor %d: %w", in.fd, err)
 	}
 	return nil
-}
-
-// backgroundWait is how often a process in the background of its terminal
-// looks whether it has come to the foreground; no event says so.
-const backgroundWait = 100 * time.Millisecond
-
-// awaitInput waits until fd has something to read, or is at its end, and, on a
-// terminal, until we are in the foreground: the kernel would stop us otherwise,
-// also where the command reads nothing. It reports false when wake was closed.
-func awaitInput(fd int, wake *os.File) bool {
-	w := unix.PollFd{Fd: int32(wake.Fd()), Events: unix.POLLIN}
-	for {
-		if !foreground(fd) {
-			if poll(backgroundWait, w)[0].Revents != 0 {
-				return false
-			}
-			continue
-		}
-		ready := poll(-1, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}, w)
-		if ready[1].Revents != 0 {
-			return false
-		}
-		if foreground(fd) {
-			return true
-		}
-	}
-}
-
-// foreground reports whether reading fd would not stop us: it is no terminal of
-// ours, or we are its foreground.
-func foreground(fd int) bool {
-	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-	return err != nil || group == unix.Getpgrp()
 }

@@ -176,6 +176,14 @@ func (s *Set) Start() {
 	}
 }
 
+// Resume is to be called after we were stopped: we may be in the foreground of
+// a terminal or not.
+func (s *Set) Resume() {
+	for _, in := range s.inputs {
+		in.turn.poke()
+	}
+}
+
 // Finish carries what the sandbox, which is gone, has written last; puts the
 // offsets of files that it read to where it stopped; and returns the first
 // write that failed.

@@ -17,11 +17,11 @@ type Terminal struct {
 	// Command is the command's end. It belongs to the Terminal.
 	Command *os.File
 
-	master       *os.File
-	in, out      int
-	wakeR, wakeW *os.File
-	inDone       chan struct{}
-	outDone      chan struct{}
+	master  *os.File
+	in, out int
+	turn    *turn
+	inDone  chan struct{}
+	outDone chan struct{}
 
 	mu    sync.Mutex
 	saved *term.State // of in, while it is raw
@@ -40,12 +40,14 @@ func OpenTerminal(in, out int) (*Terminal, error) {
 		Command: command, master: master, in: in, out: out,
 		inDone: make(chan struct{}), outDone: make(chan struct{}),
 	}
-	if t.wakeR, t.wakeW, err = os.Pipe(); err != nil {
+	if t.turn, err = newTurn(in); err != nil {
 		master.Close()
 		command.Close()
 		return nil, err
 	}
-	if settings, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil {
+	// In the background the settings are those of the shell's line editor, and
+	// a new terminal's own are better.
+	if settings, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil && t.turn.foreground() {
 		unix.IoctlSetTermios(int(command.Fd()), unix.TCSETS, settings)
 	}
 	t.Resize()
@@ -69,17 +71,24 @@ func (t *Terminal) Start() {
 	go t.carryOut()
 }
 
-// Raw hands every key to the command; in the background it waits for Start's
-// loop to find us in the foreground.
+// Raw hands every key to the command. In the background it does nothing; we
+// come back to it in the foreground.
 func (t *Terminal) Raw() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.done || t.saved != nil || !term.IsTerminal(t.in) || !foreground(t.in) {
+	if t.done || t.saved != nil || !term.IsTerminal(t.in) || !t.turn.foreground() {
 		return
 	}
 	if saved, err := term.MakeRaw(t.in); err == nil {
 		t.saved = saved
 	}
+}
+
+// Resume takes the caller's terminal again after a Cooked, in the foreground.
+func (t *Terminal) Resume() {
+	t.Raw()
+	t.Resize()
+	t.turn.poke()
 }
 
 // Cooked gives the caller's terminal the settings that it had before Raw.
@@ -103,10 +112,9 @@ func (t *Terminal) carryIn() {
 	defer close(t.inDone)
 	buf := make([]byte, bufferSize)
 	for {
-		if !awaitInput(t.in, t.wakeR) {
+		if !t.turn.await(t.Raw) {
 			return
 		}
-		t.Raw()
 		n, err := unix.Read(t.in, buf)
 		if err == unix.EINTR || err == unix.EAGAIN {
 			continue
@@ -153,7 +161,7 @@ func (t *Terminal) Finish() {
 	t.Close()
 	<-t.inDone
 	t.master.Close()
-	t.wakeR.Close()
+	t.turn.close()
 }
 
 // Close gives the caller's terminal back, and wakes what waits for it.
@@ -163,6 +171,6 @@ func (t *Terminal) Close() {
 	defer t.mu.Unlock()
 	if !t.done {
 		t.done = true
-		t.wakeW.Close()
+		t.turn.end()
 	}
 }
