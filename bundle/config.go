@@ -38,14 +38,18 @@ func (o *Overlay) String() string {
 	return string(*o)
 }
 
+// Values are the overlays there are.
+func (*Overlay) Values() []string {
+	return []string{string(OverlaySelf), string(OverlayMemory), string(OverlayNone)}
+}
+
 // Set accepts self, memory or none.
 func (o *Overlay) Set(s string) error {
-	switch v := Overlay(s); v {
-	case OverlaySelf, OverlayMemory, OverlayNone:
-		*o = v
-		return nil
+	if !slices.Contains(o.Values(), s) {
+		return fmt.Errorf("%q is none of %s", s, strings.Join(o.Values(), ", "))
 	}
-	return fmt.Errorf("%q is none of self, memory or none", s)
+	*o = Overlay(s)
+	return nil
 }
 
 // Config is what runs in a fresh sandbox. Paths in it are absolute and clean.

@@ -1,6 +1,10 @@
 package runsc
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Platform is how the sentry intercepts system calls. The zero value is
 // systrap, runsc's own default. It implements flag.Value.
@@ -20,8 +24,11 @@ func (p *Platform) String() string {
 	return string(*p)
 }
 
+// Values are the platforms there are.
+func (*Platform) Values() []string { return []string{string(Systrap), string(Ptrace), string(KVM)} }
+
 // Set accepts the name of a platform.
-func (p *Platform) Set(s string) error { return setEnum(p, s, Systrap, Ptrace, KVM) }
+func (p *Platform) Set(s string) error { return setEnum(p, s, p.Values()) }
 
 // Network is where the sandbox's packets go. The zero value is none: a
 // loopback interface and nothing else. It implements flag.Value.
@@ -40,10 +47,11 @@ func (n *Network) String() string {
 	return string(*n)
 }
 
+// Values are the networks there are.
+func (*Network) Values() []string { return []string{string(NetworkNone), string(NetworkHost)} }
+
 // Set accepts the name of a network.
-func (n *Network) Set(s string) error {
-	return setEnum(n, s, NetworkNone, NetworkHost)
-}
+func (n *Network) Set(s string) error { return setEnum(n, s, n.Values()) }
 
 // GlobalFlags are the flags before the verb. The zero value leaves every one
 // of them to runsc.
@@ -101,27 +109,10 @@ func (g GlobalFlags) args() []string {
 }
 
 // setEnum sets *dst to s if it is one of the allowed values.
-func setEnum[T ~string](dst *T, s string, allowed ...T) error {
-	for _, a := range allowed {
-		if s == string(a) {
-			*dst = a
-			return nil
-		}
+func setEnum[T ~string](dst *T, s string, allowed []string) error {
+	if !slices.Contains(allowed, s) {
+		return fmt.Errorf("%q is none of %s", s, strings.Join(allowed, ", "))
 	}
-	return fmt.Errorf("%q is none of %s", s, joinOr(allowed))
-}
-
-func joinOr[T ~string](values []T) string {
-	var out string
-	for i, v := range values {
-		switch {
-		case i == 0:
-		case i == len(values)-1:
-			out += " or "
-		default:
-			out += ", "
-		}
-		out += string(v)
-	}
-	return out
+	*dst = T(s)
+	return nil
 }

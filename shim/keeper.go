@@ -345,7 +345,12 @@ func (k *keeper) explain(err error) error {
 	case k.order.Client.Global.Platform == runsc.KVM:
 		return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hintKVM}
 	}
-	return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: "-debug keeps runsc's logs"}
+	hint := "-debug keeps runsc's logs"
+	var l syscall.Rlimit
+	if syscall.Getrlimit(unix.RLIMIT_FSIZE, &l) == nil && l.Max != unix.RLIM_INFINITY {
+		hint = "the hard limit of file sizes (ulimit -Hf) also bounds the sandbox's memory"
+	}
+	return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hint}
 }
 
 const hintKVM = "kvm needs a /dev/kvm that you may open and that works; -platform systrap needs nothing"

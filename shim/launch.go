@@ -89,6 +89,7 @@ type front struct {
 	ranges   userns.Ranges
 
 	state, overlayDir string
+	stateOnce         bool // state is for this run only
 	run               *runDir
 
 	files    map[int]*os.File // what the command gets, by its numbers
@@ -164,7 +165,7 @@ func (f *front) prepare() (err error) {
 			return &Failure{err: err, Hint: "use -overlay memory"}
 		}
 	}
-	if f.state, err = stateDir(f.Host); err != nil {
+	if f.state, f.stateOnce, err = stateDir(f.Host); err != nil {
 		return &Failure{err: err, Hint: "set XDG_RUNTIME_DIR to a directory of yours, mode 0700"}
 	}
 	if f.run, err = newRunDir(f.state, f.KeepBundle || f.Debug); err != nil {
@@ -188,6 +189,10 @@ func (f *front) leave() error {
 	}
 	if err := f.run.remove(); err != nil {
 		return fmt.Errorf("cannot clean up: %w", err)
+	}
+	if f.stateOnce {
+		os.Remove(filepath.Join(f.state, lockName))
+		return os.Remove(f.state)
 	}
 	return nil
 }

@@ -31,24 +31,26 @@ type Host struct {
 
 // stateDir returns our state directory, made if it is missing: /run/gvisor-exec
 // for real root, $XDG_RUNTIME_DIR/gvisor-exec otherwise, as runc has it, and
-// without that a directory in /tmp.
-func stateDir(h Host) (string, error) {
+// without that a directory in /tmp. once says that no other run will find it.
+func stateDir(h Host) (dir string, once bool, err error) {
 	switch {
 	case h.RealRoot:
-		return ensurePrivate("/run/"+name, h.UID)
+		dir, err = ensurePrivate("/run/"+name, h.UID)
+		return dir, false, err
 	case h.RuntimeDir != "":
-		return ensurePrivate(filepath.Join(h.RuntimeDir, name), h.UID)
+		dir, err = ensurePrivate(filepath.Join(h.RuntimeDir, name), h.UID)
+		return dir, false, err
 	}
-	dir, err := ensurePrivate(fmt.Sprintf("/tmp/%s-%d", name, h.UID), h.UID)
+	dir, err = ensurePrivate(fmt.Sprintf("/tmp/%s-%d", name, h.UID), h.UID)
 	if err == nil {
-		return dir, nil
+		return dir, false, nil
 	}
 	// Somebody else sits on the name: a name that nobody can guess serves.
 	dir, err = os.MkdirTemp("/tmp", fmt.Sprintf("%s-%d-", name, h.UID))
 	if err != nil {
-		return "", fmt.Errorf("cannot make a state directory: %w", err)
+		return "", false, fmt.Errorf("cannot make a state directory: %w", err)
 	}
-	return dir, nil
+	return dir, true, nil
 }
 
 // overlayDir returns a directory on a disk for the files behind the sandbox's
@@ -101,7 +103,7 @@ type runDir struct {
 func newRunDir(state string, keep bool) (*runDir, error) {
 	// Between its mkdir and its lock a new directory looks like a dead run's;
 	// so both happen, like the sweep, under a lock of state.
-	guard, err := lockFile(filepath.Join(state, "lock"), unix.LOCK_EX)
+	guard, err := lockFile(filepath.Join(state, lockName), unix.O_CREAT, unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +117,9 @@ func newRunDir(state string, keep bool) (*runDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a directory for this run: %w", err)
 	}
-	lock, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_EX|unix.LOCK_NB)
+	lock, err := lockFile(filepath.Join(dir, lockName), unix.O_CREAT, unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
-		removeTree(dir)
+		os.Remove(dir)
 		return nil, err
 	}
 	r := &runDir{path: dir, lock: lock}
@@ -131,14 +133,18 @@ func newRunDir(state string, keep bool) (*runDir, error) {
 }
 
 func (r *runDir) remove() error {
-	err := removeTree(r.path)
+	err := removeRun(r.path)
 	r.lock.Close()
 	return err
 }
 
-// lockFile opens, or makes, and locks the file at p until it is closed.
-func lockFile(p string, how int) (*os.File, error) {
-	f, err := os.OpenFile(p, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+// lockName is the file in a run's directory that its processes hold a lock of.
+const lockName = "lock"
+
+// lockFile opens, with unix.O_CREAT in flags makes, and locks the file at p
+// until it is closed.
+func lockFile(p string, flags, how int) (*os.File, error) {
+	f, err := os.OpenFile(p, os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock our state: %w", err)
 	}
@@ -168,38 +174,53 @@ func sweep(state string) {
 			continue
 		}
 		dir := filepath.Join(state, entry.Name())
-		lock, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_EX|unix.LOCK_NB)
-		if err != nil {
-			continue
+		lock, err := lockFile(filepath.Join(dir, lockName), 0, unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			removeRun(dir)
+			lock.Close()
+		case errors.Is(err, fs.ErrNotExist):
+			os.Remove(dir) // its run ended, or was killed, just before this line of removeRun
 		}
-		removeTree(dir)
-		lock.Close()
 	}
 }
 
-// removeTree removes dir and what is in it, on its file system only: should a
-// mount of the host's ever be in there, it stays.
-func removeTree(dir string) error {
-	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_RDONLY, 0)
+// removeRun removes the directory of a run whose lock the caller holds. The lock
+// goes last: who finds the directory without one knows that it is empty.
+func removeRun(dir string) error {
+	f, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return &fs.PathError{Op: "open", Path: dir, Err: err}
-	}
-	f := os.NewFile(uintptr(fd), dir)
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	return errors.Join(removeIn(f, st.Dev), os.Remove(dir))
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if err := removeIn(f, st.Dev, lockName); err != nil {
+		return err
+	}
+	if err := unix.Unlinkat(int(f.Fd()), lockName, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
-func removeIn(dir *os.File, dev uint64) error {
+// removeIn removes what is in dir, but for except, on the file system dev only:
+// should a mount of the host's ever be in there, it stays.
+func removeIn(dir *os.File, dev uint64, except string) error {
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, name := range names {
+		if name == except {
+			continue
+		}
 		at := int(dir.Fd())
 		var st unix.Stat_t
 		if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -219,7 +240,7 @@ func removeIn(dir *os.File, dev uint64) error {
 			continue
 		}
 		sub := os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name))
-		errs = append(errs, removeIn(sub, dev))
+		errs = append(errs, removeIn(sub, dev, ""))
 		sub.Close()
 		errs = append(errs, unix.Unlinkat(at, name, unix.AT_REMOVEDIR))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -48,11 +49,13 @@ func splitArgv(argv []string) (ours, command []string, found bool) {
 // behind it set the same variable, so the later wins.
 func newApp(inv *invocation) *cli.App {
 	inv.flags.setDefaults()
+	cli.FlagStringer = describeFlag
 	onUsageError := func(_ *cli.Context, err error, _ bool) error { return &usageError{err: err} }
 	app := &cli.App{
 		Name:            "gvisor-exec",
 		Usage:           "run what you did not write in a fresh gVisor sandbox",
 		UsageText:       "gvisor-exec exec [flags] -- CMD [ARG…]\ngvisor-exec [flags] -- CMD [ARG…]",
+		Description:     description,
 		Version:         fullVersion(),
 		HideHelpCommand: true,
 		Flags:           inv.flags.list(),
@@ -72,6 +75,21 @@ func newApp(inv *invocation) *cli.App {
 	}
 	return app
 }
+
+// describeFlag is a line of the help. The library takes every value for one that
+// must be given; a toggle's need not.
+func describeFlag(f cli.Flag) string {
+	line := stringFlag(f)
+	if g, ok := f.(*cli.GenericFlag); ok {
+		if _, ok := g.Value.(toggle); ok {
+			names, usage, _ := strings.Cut(line, "\t")
+			return strings.ReplaceAll(names, " value", "") + "\t" + usage
+		}
+	}
+	return line
+}
+
+var stringFlag = cli.FlagStringer
 
 func fullVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && version == "devel" {

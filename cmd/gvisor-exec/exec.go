@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
+	"github.com/gvisor-exec/gvisor-exec/internal/nofile"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
 	"github.com/gvisor-exec/gvisor-exec/shim"
 )
@@ -81,21 +82,17 @@ func (inv *invocation) options() (shim.Options, error) {
 	if o.Runsc, err = findRunsc(f.runsc, self); err != nil {
 		return o, err
 	}
-	cwd, err := os.Getwd()
-	if err != nil && f.cwd == "" {
-		cwd = "/" // it has been removed, or we may not know it
-	}
 	if f.rootfs != "" {
 		if o.Rootfs, err = directory(f.rootfs); err != nil {
 			return o, usagef("", "cannot use -rootfs %s: %v", f.rootfs, err)
 		}
 	}
-	o.Config, err = f.config(inv.command, cwd)
+	o.Config, err = f.config(inv.command)
 	return o, err
 }
 
 // config turns the flags into what is to run.
-func (f *execFlags) config(command []string, cwd string) (bundle.Config, error) {
+func (f *execFlags) config(command []string) (bundle.Config, error) {
 	for _, arg := range command {
 		if strings.ContainsRune(arg, 0) {
 			return bundle.Config{}, usagef("", "an argument contains a zero byte")
@@ -113,14 +110,14 @@ func (f *execFlags) config(command []string, cwd string) (bundle.Config, error) 
 			c.Env.Set(e.value)
 		}
 	}
-	c.Cwd = cwd
+	c.Cwd = f.callerDir
 	if f.cwd != "" {
 		if c.Cwd = filepath.Clean(f.cwd); !filepath.IsAbs(c.Cwd) {
-			c.Cwd = filepath.Join(cwd, c.Cwd)
+			c.Cwd = filepath.Join(f.callerDir, c.Cwd)
 		}
 	}
 	for _, arg := range f.mounts {
-		m, err := bundle.ParseMount(arg.kind, arg.value, cwd)
+		m, err := bundle.ParseMount(arg.kind, arg.value, f.callerDir)
 		if err != nil {
 			return c, usagef("", "cannot use -%s %s: %v", arg.kind, arg.value, err)
 		}
@@ -203,6 +200,9 @@ func rlimits() []specs.POSIXRlimit {
 	for _, l := range limits {
 		var r unix.Rlimit
 		if unix.Getrlimit(l.resource, &r) == nil {
+			if l.resource == unix.RLIMIT_NOFILE {
+				r.Cur = nofile.Soft() // not what the Go runtime made of it
+			}
 			list = append(list, specs.POSIXRlimit{Type: l.name, Soft: r.Cur, Hard: r.Max})
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -24,13 +26,17 @@ const (
 
 func (m *terminalMode) String() string { return string(*m) }
 
+// Values are the modes there are.
+func (*terminalMode) Values() []string {
+	return []string{string(terminalAuto), string(terminalAlways), string(terminalNever)}
+}
+
 func (m *terminalMode) Set(s string) error {
-	switch v := terminalMode(s); v {
-	case terminalAuto, terminalAlways, terminalNever:
-		*m = v
-		return nil
+	if !slices.Contains(m.Values(), s) {
+		return fmt.Errorf("%q is none of %s", s, strings.Join(m.Values(), ", "))
 	}
-	return fmt.Errorf("%q is none of auto, always or never", s)
+	*m = terminalMode(s)
+	return nil
 }
 
 // network is runsc.Network with the values that users will have one day.
@@ -65,6 +71,8 @@ type execFlags struct {
 	trace     bool
 	debug     bool
 	runsc     string
+	// callerDir is the caller's working directory.
+	callerDir string
 }
 
 // mountArg and envArg are values whose order on the command line counts, across
@@ -82,6 +90,10 @@ type envArg struct {
 func (f *execFlags) setDefaults() {
 	f.terminal = terminalAuto
 	f.killAfter = 2 * time.Second
+	var err error
+	if f.callerDir, err = os.Getwd(); err != nil {
+		f.callerDir = "/" // it has been removed, or we may not know it
+	}
 }
 
 // list describes the flags, each once: help, man page and completions come
@@ -140,8 +152,7 @@ func boolean(name, usage string, dst *bool) cli.Flag {
 func (f *execFlags) mount(kind bundle.MountKind, usage string) cli.Flag {
 	return value(kind.String(), usage, setter(func(s string) error {
 		f.mounts = append(f.mounts, mountArg{kind, s})
-		// Its syntax, that is; what . means is known later.
-		_, err := bundle.ParseMount(kind, s, "/cwd")
+		_, err := bundle.ParseMount(kind, s, f.callerDir)
 		return err
 	}))
 }

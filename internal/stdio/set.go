@@ -76,6 +76,16 @@ func (s *Set) add(fd int) error {
 	return s.dup(fd)
 }
 
+// pass makes f what the sandbox gets for fd. The sentry takes the O_NONBLOCK of
+// a host descriptor for the command's own wish, so it must not be set.
+func (s *Set) pass(fd int, f *os.File) error {
+	s.Files[fd] = f
+	if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
+		return fmt.Errorf("cannot make it blocking: %w", err)
+	}
+	return nil
+}
+
 func (s *Set) dup(fd int) error {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -93,8 +103,7 @@ func (s *Set) reopen(fd, flags, mode int) error {
 	n, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), flags|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
-		s.Files[fd] = os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", fd))
-		return nil
+		return s.pass(fd, os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", fd)))
 	case mode == unix.O_RDONLY:
 		return s.addInput(fd)
 	default:
@@ -113,9 +122,8 @@ func (s *Set) addInput(fd int) error {
 		w.Close()
 		return err
 	}
-	s.Files[fd] = r
 	s.inputs = append(s.inputs, in)
-	return nil
+	return s.pass(fd, r)
 }
 
 func (s *Set) addOutput(fd int) error {
@@ -130,9 +138,8 @@ func (s *Set) addOutput(fd int) error {
 	if err != nil {
 		return err
 	}
-	s.Files[fd] = w
 	s.outputs = append(s.outputs, &output{fd: fd, pipe: r})
-	return nil
+	return s.pass(fd, w)
 }
 
 func (s *Set) dupFile(fd int, f *os.File) error {
