@@ -165,10 +165,12 @@ func TestKill(t *testing.T) {
 	})
 }
 
-// Any one process of a run dies: an error or a status, and nothing is left.
+// Any one process of a run dies: an error or a status, and nothing is left. The
+// sentry's stubs, which have no command line, are left out: without one of them
+// gVisor v0.0.0-20260905035102 waits for ever (docs/compatibility.md).
 func TestKillEachProcess(t *testing.T) {
 	each(t, func(t *testing.T, c *caller) {
-		for i := range 16 {
+		for i := range 8 {
 			s := c.start(t, "--", "sh", "-c", "echo ready; sleep 1000")
 			s.line(t)
 			pids := processIDs()
@@ -194,7 +196,8 @@ func TestKillEachProcess(t *testing.T) {
 func processIDs() (pids []int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
-		if exe, err := os.Readlink(filepath.Join(dir, "exe")); err == nil && strings.HasPrefix(exe, binDir+"/") {
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if exe, err := os.Readlink(filepath.Join(dir, "exe")); err == nil && strings.HasPrefix(exe, binDir+"/") && len(cmdline) > 0 {
 			var pid int
 			fmt.Sscan(filepath.Base(dir), &pid)
 			pids = append(pids, pid)
