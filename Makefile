@@ -13,6 +13,8 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # names. Its stamp is a hash of all that shapes the build, so it is rebuilt when
 # that changes and at no other time.
 GVISOR        := $(shell awk '$$1 == "gvisor.dev/gvisor" {print $$2}' runsc/pinned/go.mod)
+# The library's own man pages would start a Markdown parser with every run.
+TAGS          := urfave_cli_no_docs
 RUNSC_FLAGS   := -trimpath -ldflags '-s -w -X gvisor.dev/gvisor/runsc/version.version=$(GVISOR)'
 RUNSC_STAMP   := bin/.runsc-$(shell { cat runsc/pinned/go.mod runsc/pinned/go.sum; $(GO) version; echo "$(GVISOR)"; } | sha256sum | cut -c1-16)
 
@@ -22,7 +24,7 @@ RUNSC_STAMP   := bin/.runsc-$(shell { cat runsc/pinned/go.mod runsc/pinned/go.su
 build: bin/gvisor-exec bin/runsc ## build bin/gvisor-exec and bin/runsc
 
 bin/gvisor-exec: FORCE
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/gvisor-exec
+	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/gvisor-exec
 
 bin/runsc: $(RUNSC_STAMP)
 	@test -x $@

@@ -251,15 +251,13 @@ func (c *Config) mounts() []specs.Mount {
 }
 
 // Write writes the spec as config.json into dir, which exists.
-func Write(dir string, spec *specs.Spec) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("cannot write the bundle: %w", err)
-		}
-	}()
+func Write(dir string, spec *specs.Spec) error {
 	data, err := json.MarshalIndent(spec, "", "  ")
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot write the bundle: %w", err)
 	}
-	return os.WriteFile(filepath.Join(dir, "config.json"), append(data, '\n'), 0o600)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("cannot write the bundle: %w", err)
+	}
+	return nil
 }

@@ -19,6 +19,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Client runs the verbs of one runsc binary with one set of global flags.
@@ -78,15 +80,25 @@ func (c Client) CommandLine(id string, opts RunOpts) []string {
 // Running is a started `runsc run`.
 type Running struct {
 	cmd    *exec.Cmd
+	log    string   // the FIFO that is runsc's --log
+	errors *os.File // its reading end, once released
 	stderr bytes.Buffer
 }
 
-// Run starts `runsc run ID` and returns without waiting for it. runsc's own
-// stdin and stdout are /dev/null and its stderr is kept for errors; the
-// command has none of them, only opts.PassFDs.
-func (c Client) Run(id string, opts RunOpts) (*Running, error) {
+// Run starts `runsc run ID` with a --log of its own at the path log, and returns
+// at once. runsc waits before it looks at the bundle until Release is called:
+// its start, which takes some milliseconds, can go on while the bundle is still
+// being made. runsc's own stdin and stdout are /dev/null and its stderr is kept
+// for errors; the command has none of them, only opts.PassFDs.
+func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
+	// Opening a FIFO for writing waits for a reader, and opening its log is the
+	// first thing that runsc does (gVisor v0.0.0-20260905035102, cli.Run).
+	if err := unix.Mkfifo(log, 0o600); err != nil {
+		return nil, fmt.Errorf("cannot make a log for runsc: %w", err)
+	}
+	c.Global.Log = log
 	args, files := opts.args()
-	r := &Running{cmd: c.Command(append(args, id)...)}
+	r := &Running{cmd: c.Command(append(args, id)...), log: log}
 	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
 	r.cmd.ExtraFiles = files
 	r.cmd.SysProcAttr = opts.Attr
@@ -96,14 +108,29 @@ func (c Client) Run(id string, opts RunOpts) (*Running, error) {
 	return r, nil
 }
 
+// Release lets runsc go on: the bundle is ready.
+func (r *Running) Release() (err error) {
+	r.errors, err = os.OpenFile(r.log, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("cannot read runsc's log: %w", err)
+	}
+	return nil
+}
+
+// Abandon ends a runsc that was never released.
+func (r *Running) Abandon() {
+	r.cmd.Process.Kill()
+	r.cmd.Wait()
+}
+
 // Pid is the process id of `runsc run`, as the caller's PID namespace has it.
 func (r *Running) Pid() int { return r.cmd.Process.Pid }
 
 // Wait waits for the end of the sandbox and returns the command's exit status,
 // 128+N when signal N ended it. An *Error says that runsc itself failed: it
-// exits 128 then, as the command could, so errorLog, the contents of runsc's
-// --log, is what tells one from the other.
-func (r *Running) Wait(errorLog func() ([]byte, error)) (int, error) {
+// exits 128 then, as the command could, and its log tells one from the other.
+func (r *Running) Wait() (int, error) {
+	defer r.errors.Close()
 	err := r.cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -117,15 +144,32 @@ func (r *Running) Wait(errorLog func() ([]byte, error)) (int, error) {
 	if code != ownFailure {
 		return code, nil
 	}
-	log, err := errorLog()
-	if err != nil {
-		return 0, fmt.Errorf("cannot read runsc's log: %w", err)
-	}
-	msg := logged(log)
+	msg := logged(drain(r.errors))
 	if msg == "" {
 		return code, nil
 	}
 	return 0, &Error{Verb: "run", Status: code, Msg: msg, Stderr: r.stderr.String()}
+}
+
+// drain reads what is in a FIFO, and waits for no more: children of runsc may
+// still have it open.
+func drain(fifo *os.File) []byte {
+	var data []byte
+	conn, err := fifo.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	conn.Read(func(fd uintptr) bool {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := unix.Read(int(fd), buf)
+			if n <= 0 || err != nil {
+				return true
+			}
+			data = append(data, buf[:n]...)
+		}
+	})
+	return data
 }
 
 // ownFailure is the status that runsc exits with for failures of its own.

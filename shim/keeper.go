@@ -116,12 +116,9 @@ func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction, 
 	for i, guest := range k.order.Guest {
 		files[guest] = os.NewFile(uintptr(fdCommand+i), "")
 	}
-	if err := k.msgs.enc.Encode(report{Ready: true}); err != nil {
-		die()
-	}
 	var err error
-	k.runsc, err = k.order.Client.Run(sandboxID, runsc.RunOpts{
-		Bundle:  filepath.Join(k.order.Dir, "bundle"),
+	k.runsc, err = k.order.Client.Run(sandboxID, filepath.Join(k.order.Dir, "errors"), runsc.RunOpts{
+		Bundle:  k.bundle(),
 		PassFDs: files,
 		// A session of its own keeps the terminal's signals away: they come
 		// through us.
@@ -134,11 +131,18 @@ func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction, 
 	for _, f := range files {
 		f.Close()
 	}
+	if err := k.furnish(); err != nil {
+		k.runsc.Abandon()
+		return 0, err
+	}
+	if err := k.msgs.enc.Encode(report{Ready: true}); err != nil {
+		die()
+	}
 	go k.forward(signals, instructions, die)
 	if k.order.StartTimeout > 0 {
 		go k.watchStart()
 	}
-	status, err := k.runsc.Wait(func() ([]byte, error) { return os.ReadFile(k.order.Client.Global.Log) })
+	status, err := k.runsc.Wait()
 	close(k.ending)
 	if k.order.SharePID {
 		killDescendants()
@@ -146,7 +150,9 @@ func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction, 
 	return status, k.explain(err)
 }
 
-// prepare makes the namespace fit for runsc: ids, /proc, the view, the bundle.
+func (k *keeper) bundle() string { return filepath.Join(k.order.Dir, "bundle") }
+
+// prepare makes the namespace fit for runsc to start in.
 func (k *keeper) prepare() error {
 	if err := userns.BecomeRoot(); err != nil {
 		return err
@@ -163,6 +169,11 @@ func (k *keeper) prepare() error {
 	}
 	raiseLimits()
 	unix.Umask(0o022)
+	return nil
+}
+
+// furnish makes what runsc is to find: the view and the bundle.
+func (k *keeper) furnish() error {
 	built, err := hostfs.Build(k.order.View)
 	if err != nil {
 		return explainView(err)
@@ -171,7 +182,10 @@ func (k *keeper) prepare() error {
 	if err := k.chooseCwd(built); err != nil {
 		return err
 	}
-	return bundle.Write(filepath.Join(k.order.Dir, "bundle"), k.order.Spec)
+	if err := bundle.Write(k.bundle(), k.order.Spec); err != nil {
+		return err
+	}
+	return k.runsc.Release()
 }
 
 // settle corrects the spec by what the view turned out to be: links in

@@ -221,7 +221,7 @@ func needsRanges(c *bundle.Config) bool {
 func (f *front) client(overlayDir string) runsc.Client {
 	g := runsc.GlobalFlags{
 		Root: f.path("runsc"), Platform: f.Platform, Network: f.Network,
-		Log: f.path("errors"), IgnoreCgroups: true, IgnoreHostSettings: true,
+		IgnoreCgroups: true, IgnoreHostSettings: true,
 	}
 	if g.Network == "" {
 		g.Network = runsc.NetworkNone

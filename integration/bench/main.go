@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/user"
@@ -42,12 +43,11 @@ type contender struct {
 	took []time.Duration
 }
 
-// command runs argv.
+// command runs argv. Its stdio is /dev/null, as that of the bare runsc is.
 func command(argv ...string) func() error {
 	return func() error {
-		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %.100s", err, strings.TrimSpace(string(out)))
+		if err := exec.Command(argv[0], argv[1:]...).Run(); err != nil {
+			return fmt.Errorf("%s: %w", argv[0], err)
 		}
 		return nil
 	}
@@ -138,7 +138,10 @@ func measure(bin string, n int, who string) error {
 	}
 	const warmUp = 2
 	for i := range n + warmUp {
-		for _, c := range contenders {
+		// Every round in another order: what one leaves to the kernel to take
+		// down, the next one pays for.
+		for _, j := range rand.Perm(len(contenders)) {
+			c := contenders[j]
 			if c.skip != "" {
 				continue
 			}
