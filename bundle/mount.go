@@ -50,7 +50,7 @@ func ParseMount(kind MountKind, value, cwd string) (Mount, error) {
 		parts = append([]string{"/"}, parts...)
 	}
 	if len(parts) > 2 {
-		return Mount{}, fmt.Errorf("%q has too many colons: a colon in a path is written \\:", value)
+		return Mount{}, fmt.Errorf("%q has too many colons (in a path, a colon is written \\: with its backslash)", value)
 	}
 	if slices.Contains(parts, "") {
 		return Mount{}, fmt.Errorf("%q has an empty path", value)

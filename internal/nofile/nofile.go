@@ -10,7 +10,7 @@
 package nofile
 
 // limit is struct rlimit of getrlimit(2).
-type limit struct{ soft, hard uint64 }
+type limit struct{ soft, _ uint64 }
 
 // get is getrlimit(RLIMIT_NOFILE, l); the limit has been there since 4.2BSD, and
 // the call cannot fail.
