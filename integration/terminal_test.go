@@ -1,0 +1,269 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// screen is a shell in a terminal of tmux, typed to and looked at.
+type screen struct {
+	t      *testing.T
+	c      *caller
+	socket string
+	marks  int
+}
+
+// newScreen starts bash in a terminal of 100 columns and 30 lines.
+func (c *caller) newScreen(t *testing.T) *screen {
+	t.Helper()
+	s := &screen{t: t, c: c, socket: filepath.Join(c.dir(t), "tmux")}
+	s.tmux("new-session", "-d", "-x", "100", "-y", "30", "bash --norc --noprofile")
+	t.Cleanup(func() { s.tmux("kill-server") })
+	s.keys("PS1='host> '; cd " + filepath.Dir(s.socket))
+	s.keys("Enter")
+	s.clear()
+	return s
+}
+
+func (s *screen) tmux(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command("tmux", append([]string{"-S", s.socket, "-f", "/dev/null"}, args...)...)
+	cmd.Env, cmd.SysProcAttr, cmd.Dir = s.c.env(), s.c.attr(), filepath.Dir(s.socket)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("tmux %q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// keys types, each as tmux send-keys takes it.
+func (s *screen) keys(keys ...string) {
+	s.t.Helper()
+	s.tmux(append([]string{"send-keys"}, keys...)...)
+}
+
+// line types a line.
+func (s *screen) line(text string) {
+	s.t.Helper()
+	s.tmux("send-keys", "-l", text)
+	s.keys("Enter")
+}
+
+func (s *screen) text() string { return s.tmux("capture-pane", "-p") }
+
+// see waits until every text is on the screen.
+func (s *screen) see(texts ...string) {
+	s.t.Helper()
+	var now string
+	seen := func() bool {
+		now = s.text()
+		for _, text := range texts {
+			if !strings.Contains(now, text) {
+				return false
+			}
+		}
+		return true
+	}
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("the screen:\n%s", now)
+		}
+	}()
+	eventually(s.t, fmt.Sprintf("%q on the screen", texts), seen)
+}
+
+// clear waits for the shell and empties the screen.
+func (s *screen) clear() {
+	s.t.Helper()
+	s.marks++
+	s.line(fmt.Sprintf("clear; echo shell-$((%d))", s.marks))
+	s.see(fmt.Sprintf("\nhost> "), fmt.Sprintf("shell-%d\n", s.marks))
+}
+
+// done checks that the shell has its terminal back as it was, and the status
+// of the last command.
+func (s *screen) done(status int) {
+	s.t.Helper()
+	s.line(`echo "status=$? $(stty -a | grep -oE -- '-?(icanon|echo|isig)\b' | tr '\n' ' ')"`)
+	s.see(fmt.Sprintf("status=%d isig icanon echo", status))
+	s.clear()
+}
+
+func TestTerminalJobControl(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		s := c.newScreen(t)
+		s.line("gvisor-exec -- bash --norc --noprofile")
+		s.see("bash-5")
+		s.line("PS1='in> '; clear; test -t 0 && test -t 2 && stty size && echo $TERM")
+		s.see("30 100", "in> ")
+		s.line("sleep 1000")
+		s.keys("C-z")
+		s.see("Stopped")
+		s.line("fg")
+		s.see("\nsleep 1000")
+		s.keys("C-c")
+		s.line("echo $?-after-int")
+		s.see("130-after-int")
+		// A background process that reads is stopped, inside too.
+		s.line("clear; cat /dev/tty & wait -n; jobs")
+		s.see("cat /dev/tty", "Stopped")
+		s.line("kill -9 %1; clear")
+		s.tmux("resize-window", "-x", "90", "-y", "20")
+		s.line("sleep 0; stty size")
+		s.see("20 90")
+		s.line("exit 3")
+		s.see("host> ")
+		s.done(3)
+	})
+}
+
+// ^Z at a plain command stops the job of the shell outside; fg goes on.
+func TestTerminalSuspend(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		s := c.newScreen(t)
+		s.line("gvisor-exec -- sh -c 'echo ready; while read x; do echo got-$x; done; exit 4'")
+		s.see("ready")
+		s.keys("C-z")
+		s.see("Stopped", "host> ")
+		s.line("echo the-shell-$((1+1))")
+		s.see("the-shell-2")
+		s.line("fg")
+		s.see("\ngvisor-exec")
+		s.line("hello")
+		s.see("got-hello")
+		s.keys("C-d")
+		s.see("host> ")
+		s.done(4)
+		s.line("gvisor-exec -- sh -c 'echo ready; sleep 1000'")
+		s.see("\nready")
+		s.keys("C-c")
+		s.done(130)
+		s.line(`gvisor-exec -- sh -c 'echo ready; sleep 1000'`)
+		s.see("\nready")
+		s.keys(`C-\`)
+		s.done(131)
+	})
+}
+
+// In the background the sandbox gets nothing of what is typed for the shell.
+func TestTerminalBackground(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		s := c.newScreen(t)
+		s.line("gvisor-exec -- sh -c 'echo up; read x; echo got:$x' &")
+		s.see("\nup")
+		s.line("echo for-the-$((1))-shell")
+		s.see("for-the-1-shell")
+		if strings.Contains(s.text(), "got:") {
+			t.Errorf("the sandbox read the shell's input:\n%s", s.text())
+		}
+		s.line("fg")
+		s.see("\ngvisor-exec")
+		s.line("for-the-sandbox")
+		s.see("got:for-the-sandbox")
+		s.done(0)
+	})
+}
+
+func TestTerminalPrograms(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		s := c.newScreen(t)
+		s.line("gvisor-exec -- vim -u NONE /tmp/x")
+		s.see("~\n", "/tmp/x")
+		s.line("ihello from vim")
+		s.keys("Escape")
+		s.line(":%s/vim/VIM/")
+		s.see("hello from VIM")
+		s.line(":q!")
+		s.see("host> ")
+		s.done(0)
+
+		s.line("gvisor-exec -- less /etc/services")
+		s.see("# Network services")
+		s.keys("G")
+		s.see("(END)")
+		s.keys("q")
+		s.done(0)
+
+		s.line("gvisor-exec -- top")
+		s.see("PID USER", "top")
+		s.keys("q")
+		s.done(0)
+
+		s.line("gvisor-exec -- python3 -q")
+		s.see(">>> ")
+		s.line("import sys; print(sys.stdin.isatty(), 6*7)")
+		s.see("True 42")
+		s.keys("C-d")
+		s.done(0)
+
+		s.line("gvisor-exec -- env -u TMUX TERM=screen tmux -L inner new-session 'echo inside-$((40+2)); read x'")
+		s.see("inside-42", "[0]")
+		s.keys("Enter")
+		s.see("[exited]")
+		s.done(0)
+
+		s.line("gvisor-exec -- ls --color=auto -d /etc > /dev/tty 2>&1; gvisor-exec -- ls --color=auto -d /etc | cat -v")
+		s.see("/etc\n/etc\n")
+		s.clear()
+		s.line("gvisor-exec -- sh -c 'echo visible; test -t 0 && test -t 1 && read x && echo got-$x; ls /nonexistent' 2>err")
+		s.see("visible")
+		s.line("input")
+		s.see("got-input")
+		s.done(2)
+		s.line("cat err")
+		s.see("ls: cannot access '/nonexistent'")
+	})
+}
+
+// However a run ends, the terminal is as it was.
+func TestTerminalIsGivenBack(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		s := c.newScreen(t)
+		for _, victim := range []string{"gvisor-exec --", "gvisor-exec-keeper", "runsc --root", "runsc-sandbox"} {
+			// zsh and bash repair the terminal themselves after a killed job; a
+			// script does not.
+			s.line(`(trap : INT; gvisor-exec -- sh -c 'stty raw -echo; echo raw; sleep 1000'; stty -a | grep -oE -- '-?icanon' | tr '\n' :) 2>/dev/null`)
+			s.see("raw")
+			pid := 0
+			eventually(t, victim, func() bool {
+				for _, p := range processIDs() {
+					cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p))
+					if strings.HasPrefix(strings.ReplaceAll(string(cmdline), "\x00", " "), victim) {
+						pid = p
+					}
+				}
+				return pid != 0
+			})
+			syscall.Kill(pid, syscall.SIGKILL)
+			s.see("icanon:host> ")
+			if strings.Contains(s.text(), "-icanon:") {
+				t.Errorf("%s killed: the terminal stayed raw", victim)
+			}
+			eventually(t, "no process", func() bool { return len(processes()) == 0 })
+			s.clear()
+		}
+		c.run(t, "--", "true").want(t, 0, "", "")
+	})
+}
+
+// -terminal always gives a terminal where the caller has none.
+func TestTerminalFlags(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		for _, flag := range []string{"-terminal=always", "-t", "-tty"} {
+			c.do(t, spawn{stdin: "word\n", argv: []string{"gvisor-exec", flag, "--", "sh", "-c", "test -t 0 && test -t 1 && test -t 2 && stty -echo && read x && echo got $x"}}).
+				want(t, 0, "got word\r\n", "")
+		}
+		c.run(t, "--", "sh", "-c", "test -t 0 || echo none").want(t, 0, "none\n", "")
+		s := c.newScreen(t)
+		s.line("gvisor-exec -terminal never -- sh -c 'test -t 0 || echo pipe; read x; echo got-$x'")
+		s.see("pipe")
+		s.line("typed")
+		s.see("got-typed")
+		s.done(0)
+	})
+}
