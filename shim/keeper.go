@@ -16,7 +16,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
 	"github.com/gvisor-exec/gvisor-exec/internal/hostfs"
@@ -57,22 +56,18 @@ func Keep() {
 	if err := k.msgs.dec.Decode(&k.order); err != nil {
 		return // the front is gone
 	}
-	var saved *term.State
-	if k.order.Terminal {
-		saved, _ = term.GetState(fdTerminal)
-	}
 	// When the front dies, so do we, and with us all that is in our namespace.
 	instructions := make(chan instruction)
 	go func() {
 		for {
 			var i instruction
 			if err := k.msgs.dec.Decode(&i); err != nil {
-				k.die(saved)
+				k.die()
 			}
 			instructions <- i
 		}
 	}()
-	status, err := k.run(signals, instructions, func() { k.die(saved) })
+	status, err := k.run(signals, instructions)
 	if err != nil {
 		k.msgs.enc.Encode(report{Failure: toFailure(err)})
 		return
@@ -88,9 +83,9 @@ func ensureOpen(fd int) {
 
 // die ends the keeper because the front is gone. It gives the caller's terminal
 // back, which the front cannot do any more.
-func (k *keeper) die(saved *term.State) {
-	if saved != nil {
-		stdio.Restore(fdTerminal, saved)
+func (k *keeper) die() {
+	if k.order.Settings != nil {
+		stdio.Restore(fdTerminal, k.order.Settings)
 	}
 	if k.order.SharePID {
 		killDescendants()
@@ -108,7 +103,7 @@ func toFailure(err error) *failure {
 }
 
 // run builds the view, runs runsc in it, and returns the command's status.
-func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction, die func()) (int, error) {
+func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction) (int, error) {
 	if err := k.prepare(); err != nil {
 		return 0, err
 	}
@@ -136,9 +131,9 @@ func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction, 
 		return 0, err
 	}
 	if err := k.msgs.enc.Encode(report{Ready: true}); err != nil {
-		die()
+		k.die()
 	}
-	go k.forward(signals, instructions, die)
+	go k.forward(signals, instructions)
 	if k.order.StartTimeout > 0 {
 		go k.watchStart()
 	}
@@ -243,7 +238,7 @@ func raiseLimits() {
 
 // forward brings signals to the command: those of its terminal, which are ours
 // as its session leader, and those that the front got.
-func (k *keeper) forward(signals <-chan os.Signal, instructions <-chan instruction, die func()) {
+func (k *keeper) forward(signals <-chan os.Signal, instructions <-chan instruction) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { <-k.ending; cancel() }()
 	for {
@@ -255,10 +250,10 @@ func (k *keeper) forward(signals <-chan os.Signal, instructions <-chan instructi
 		case s := <-signals:
 			switch {
 			case !k.order.Terminal && s == syscall.SIGTERM, s == syscall.SIGHUP && !k.order.Terminal:
-				die()
+				k.die()
 			case !k.order.Terminal:
 			case s == syscall.SIGTERM:
-				die() // the front's death, see Launch
+				k.die() // the front's death, see Launch
 			default:
 				k.fromTerminal(ctx, s.(syscall.Signal))
 			}

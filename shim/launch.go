@@ -312,6 +312,9 @@ func (f *front) start() error {
 		Dir: f.run.path, View: f.view(), Spec: f.spec(), Client: f.client(f.overlayDir),
 		Guest: guests, ExplicitCwd: f.ExplicitCwd, SharePID: f.sharePID, Terminal: f.terminal != nil,
 	}
+	if f.terminal != nil {
+		order.Settings = f.terminal.Before()
+	}
 	if f.Platform == runsc.KVM {
 		order.StartTimeout = kvmStartTimeout
 	}

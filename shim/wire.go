@@ -7,6 +7,7 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/gvisor-exec/gvisor-exec/internal/hostfs"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
@@ -42,6 +43,8 @@ type order struct {
 	// Terminal says that the keeper has the command's terminal as its own,
 	// and at fdTerminal the caller's.
 	Terminal bool
+	// Settings of the caller's terminal, to be restored if the front cannot.
+	Settings *unix.Termios
 	// StartTimeout; 0: runsc may take as long as it likes.
 	StartTimeout time.Duration
 }

@@ -23,9 +23,11 @@ type Terminal struct {
 	inDone  chan struct{}
 	outDone chan struct{}
 
-	mu    sync.Mutex
-	saved *term.State // of in, while it is raw
-	done  bool
+	before *unix.Termios // of in, from the beginning; nil: it is no terminal
+
+	mu   sync.Mutex
+	raw  bool
+	done bool
 }
 
 // OpenTerminal makes a pseudo-terminal whose input comes from descriptor in and
@@ -47,8 +49,8 @@ func OpenTerminal(in, out int) (*Terminal, error) {
 	}
 	// In the background the settings are those of the shell's line editor, and
 	// a new terminal's own are better.
-	if settings, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil && t.turn.foreground() {
-		unix.IoctlSetTermios(int(command.Fd()), unix.TCSETS, settings)
+	if t.before, err = unix.IoctlGetTermios(in, unix.TCGETS); err == nil && t.turn.foreground() {
+		unix.IoctlSetTermios(int(command.Fd()), unix.TCSETS, t.before)
 	}
 	t.Resize()
 	return t, nil
@@ -71,16 +73,20 @@ func (t *Terminal) Start() {
 	go t.carryOut()
 }
 
+// Before returns the settings of the caller's terminal as they were; nil if it
+// is none.
+func (t *Terminal) Before() *unix.Termios { return t.before }
+
 // Raw hands every key to the command. In the background it does nothing; we
 // come back to it in the foreground.
 func (t *Terminal) Raw() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.done || t.saved != nil || !term.IsTerminal(t.in) || !t.turn.foreground() {
+	if t.done || t.raw || t.before == nil || !t.turn.foreground() {
 		return
 	}
-	if saved, err := term.MakeRaw(t.in); err == nil {
-		t.saved = saved
+	if _, err := term.MakeRaw(t.in); err == nil {
+		t.raw = true
 	}
 }
 
@@ -95,17 +101,16 @@ func (t *Terminal) Resume() {
 func (t *Terminal) Cooked() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.saved == nil {
-		return
+	if t.raw {
+		Restore(t.in, t.before)
+		t.raw = false
 	}
-	Restore(t.in, t.saved)
-	t.saved = nil
 }
 
-// Restore sets the terminal tty to state, from the background too, where the
-// kernel would stop us with SIGTTOU if we did not ignore it.
-func Restore(tty int, state *term.State) {
-	term.Restore(tty, state)
+// Restore sets the terminal tty to settings.
+func Restore(tty int, settings *unix.Termios) {
+	// TCSETSW would wait for output that nobody may ever take.
+	unix.IoctlSetTermios(tty, unix.TCSETS, settings)
 }
 
 func (t *Terminal) carryIn() {
