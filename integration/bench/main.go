@@ -131,20 +131,22 @@ func measure(bin string, n int, who string) error {
 	defer end()
 	contenders := []*contender{
 		{name: "gvisor-exec -- /bin/true", run: command(gvisorExec, "--", "/bin/true")},
-		{name: "bare runsc run, equal bundle", run: bare},
+		{name: "bare runsc run, equal bundle", run: bare("here")},
+		{name: "the same, namespaces made by unshare(1)", run: bare("fresh")},
 		{name: "runsc --rootless do", run: command(runsc, "--rootless", "--network=none", "do", "/bin/true")},
 		{name: "bubblewrap", run: command("bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "/bin/true")},
 		{name: "firejail", run: command("firejail", "--quiet", "--noprofile", "--net=none", "/bin/true")},
 	}
-	const warmUp = 2
+	const warmUp, settle = 2, 60 * time.Millisecond
 	for i := range n + warmUp {
-		// Every round in another order: what one leaves to the kernel to take
-		// down, the next one pays for.
+		// Every round in another order, and with a pause: what one leaves to the
+		// kernel to take down, the next one would pay for.
 		for _, j := range rand.Perm(len(contenders)) {
 			c := contenders[j]
 			if c.skip != "" {
 				continue
 			}
+			time.Sleep(settle)
 			began := time.Now()
 			if err := c.run(); err != nil {
 				c.skip = err.Error()
@@ -187,7 +189,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // bareRunsc writes the bundle that gvisor-exec would and builds the same view in
 // namespaces of the same kinds, with util-linux and a shell, outside of what is
 // measured: what is measured is runsc alone. end takes it all down.
-func bareRunsc(gvisorExec, runsc, work string) (run func() error, end func(), err error) {
+func bareRunsc(gvisorExec, runsc, work string) (run func(how string) func() error, end func(), err error) {
 	out, err := exec.Command(gvisorExec, "-print-spec", "-terminal", "never", "--", "/bin/true").Output()
 	if err != nil {
 		return nil, nil, fmt.Errorf("-print-spec: %w", err)
@@ -225,7 +227,13 @@ for e in /*; do
 done
 cd /
 echo ready
-while read go; do RUNSC 3</dev/null 4>/dev/null 5>/dev/null; echo done; done
+while read how; do
+	case $how in
+	here) RUNSC 3</dev/null 4>/dev/null 5>/dev/null;;
+	fresh) unshare --mount --pid --fork --mount-proc --propagation slave RUNSC 3</dev/null 4>/dev/null 5>/dev/null;;
+	esac
+	echo done
+done
 `)
 	args := []string{"--mount", "--pid", "--fork", "--mount-proc", "--propagation", "slave", "/bin/sh", "-c", script}
 	if os.Getuid() != 0 {
@@ -251,11 +259,13 @@ while read go; do RUNSC 3</dev/null 4>/dev/null 5>/dev/null; echo done; done
 		}
 		return nil
 	}
-	run = func() error {
-		if _, err := fmt.Fprintln(in, "go"); err != nil {
-			return err
+	run = func(how string) func() error {
+		return func() error {
+			if _, err := fmt.Fprintln(in, how); err != nil {
+				return err
+			}
+			return expect("done")
 		}
-		return expect("done")
 	}
 	end = func() {
 		in.Close()
