@@ -71,6 +71,13 @@ func (o RunOpts) args() (args []string, files []*os.File) {
 	return args, files
 }
 
+// stdioFD is the first descriptor number that the sentry moves the command's
+// descriptors to (boot.startingStdioFD, gVisor v0.0.0-20260905035102). In a
+// process with threads a table of descriptors that must grow for that waits for
+// an RCU grace period, 5 to 10 ms of a start. It need not grow where the process
+// inherits a higher number: so runsc gets /dev/null at the one behind.
+const stdioFD = 253
+
 // CommandLine returns the argv of Run.
 func (c Client) CommandLine(id string, opts RunOpts) []string {
 	args, _ := opts.args()
@@ -96,8 +103,14 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	if err := unix.Mkfifo(log, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot make a log for runsc: %w", err)
 	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, fmt.Errorf("cannot run %s: %w", c.Path, err)
+	}
+	defer null.Close()
 	c.Global.Log = log
 	args, files := opts.args()
+	files = append(append(files, make([]*os.File, stdioFD-firstPassFD)...), null)
 	r := &Running{cmd: c.Command(append(args, id)...), log: log}
 	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
 	r.cmd.ExtraFiles = files

@@ -132,7 +132,7 @@ func (f *front) listen(reports chan<- report) {
 // end waits for the keeper, and so for everything in its PID namespace.
 func (f *front) end() {
 	f.conn.Close()
-	f.keeper.Wait()
+	<-f.gone
 }
 
 // ended explains a keeper that is gone without a word.

@@ -33,7 +33,9 @@ const sandboxID = "sandbox"
 // keeper is the process inside our namespaces: PID 1 there, so that with it
 // everything ends.
 type keeper struct {
+	launch launch
 	order  order
+	spec   *specs.Spec
 	msgs   messages
 	runsc  *runsc.Running
 	ending chan struct{} // closed when runsc run has ended
@@ -53,8 +55,13 @@ func Keep() {
 	signals := make(chan os.Signal, 16)
 	signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN, syscall.SIGPIPE)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTERM, syscall.SIGWINCH, syscall.SIGHUP)
-	if err := k.msgs.dec.Decode(&k.order); err != nil {
+	if err := k.msgs.dec.Decode(&k.launch); err != nil {
 		return // the front is gone
+	}
+	// From here on a dead front ends us through die.
+	err := k.start()
+	if err == nil && k.msgs.dec.Decode(&k.order) != nil {
+		k.die()
 	}
 	// When the front dies, so do we, and with us all that is in our namespace.
 	instructions := make(chan instruction)
@@ -67,7 +74,10 @@ func Keep() {
 			instructions <- i
 		}
 	}()
-	status, err := k.run(signals, instructions)
+	status := 0
+	if err == nil {
+		status, err = k.run(signals, instructions)
+	}
 	if err != nil {
 		k.msgs.enc.Encode(report{Failure: toFailure(err)})
 		return
@@ -87,7 +97,7 @@ func (k *keeper) die() {
 	if k.order.Settings != nil {
 		stdio.Restore(fdTerminal, k.order.Settings)
 	}
-	if k.order.SharePID {
+	if k.launch.SharePID {
 		killDescendants()
 	}
 	os.Exit(1)
@@ -102,30 +112,33 @@ func toFailure(err error) *failure {
 	return f
 }
 
-// run builds the view, runs runsc in it, and returns the command's status.
-func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction) (int, error) {
+// start starts runsc, which waits for the view that is yet to be built.
+func (k *keeper) start() (err error) {
 	if err := k.prepare(); err != nil {
-		return 0, err
+		return err
 	}
 	files := map[int]*os.File{}
-	for i, guest := range k.order.Guest {
+	for i, guest := range k.launch.Guest {
 		files[guest] = os.NewFile(uintptr(fdCommand+i), "")
 	}
-	var err error
-	k.runsc, err = k.order.Client.Run(sandboxID, filepath.Join(k.order.Dir, "errors"), runsc.RunOpts{
+	// A terminal hangs up, and a pipe ends, when the sandbox closes it.
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	k.runsc, err = k.launch.Client.Run(sandboxID, filepath.Join(k.launch.Dir, "errors"), runsc.RunOpts{
 		Bundle:  k.bundle(),
 		PassFDs: files,
 		// A session of its own keeps the terminal's signals away: they come
 		// through us.
 		Attr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true},
 	})
-	if err != nil {
-		return 0, err
-	}
-	// A terminal hangs up, and a pipe ends, when the sandbox closes it.
-	for _, f := range files {
-		f.Close()
-	}
+	return err
+}
+
+// run builds the view, lets runsc go on in it, and returns the command's status.
+func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction) (int, error) {
 	if err := k.furnish(); err != nil {
 		k.runsc.Abandon()
 		return 0, err
@@ -139,13 +152,13 @@ func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction) 
 	}
 	status, err := k.runsc.Wait()
 	close(k.ending)
-	if k.order.SharePID {
+	if k.launch.SharePID {
 		killDescendants()
 	}
 	return status, k.explain(err)
 }
 
-func (k *keeper) bundle() string { return filepath.Join(k.order.Dir, "bundle") }
+func (k *keeper) bundle() string { return filepath.Join(k.launch.Dir, "bundle") }
 
 // prepare makes the namespace fit for runsc to start in.
 func (k *keeper) prepare() error {
@@ -155,7 +168,7 @@ func (k *keeper) prepare() error {
 	if err := hostfs.Private(); err != nil {
 		return err
 	}
-	if k.order.SharePID {
+	if k.launch.SharePID {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("cannot become a subreaper: %w", err)
 		}
@@ -169,32 +182,60 @@ func (k *keeper) prepare() error {
 
 // furnish makes what runsc is to find: the view and the bundle.
 func (k *keeper) furnish() error {
-	built, err := hostfs.Build(k.order.View)
+	view := k.view()
+	built, err := hostfs.Build(view)
 	if err != nil {
 		return explainView(err)
 	}
-	k.settle(built)
+	k.spec = k.order.Config.Spec()
+	k.settle(view, built)
 	if err := k.chooseCwd(built); err != nil {
 		return err
 	}
-	if err := bundle.Write(k.bundle(), k.order.Spec); err != nil {
+	if err := bundle.Write(k.bundle(), k.spec); err != nil {
 		return err
 	}
 	return k.runsc.Release()
 }
 
+// view says how the filesystem that the spec speaks of is built.
+func (k *keeper) view() hostfs.View {
+	c := &k.order.Config
+	v := hostfs.View{
+		Tree: c.Tree, Root: bundle.Root(c.Tree), Source: k.order.Rootfs,
+		Empty:  []string{"/proc", "/sys", "/dev", bundle.Tmp},
+		Hidden: c.Hidden,
+	}
+	if v.Source == "" {
+		v.Source = "/"
+	}
+	for _, p := range c.Plan() {
+		m := hostfs.Mount{
+			Source: p.Source, Dest: p.Dest,
+			OCI:        p.Placement != bundle.InTree,
+			Copy:       p.Placement == bundle.OCICopy,
+			Persistent: p.Kind == bundle.RWBind,
+		}
+		if m.OCI && m.Source != "" {
+			m.Stash = bundle.Source(c.Tree, p.Index)
+		}
+		v.Mounts = append(v.Mounts, m)
+	}
+	return v
+}
+
 // settle corrects the spec by what the view turned out to be: links in
 // destinations are resolved, and what is to be hidden and not there left out.
-func (k *keeper) settle(built *hostfs.Built) {
+func (k *keeper) settle(view hostfs.View, built *hostfs.Built) {
 	resolved := map[string]string{}
-	for i, m := range k.order.View.Mounts {
+	for i, m := range view.Mounts {
 		resolved[m.Dest] = built.Dests[i]
 	}
-	k.order.Spec.Mounts = slices.DeleteFunc(k.order.Spec.Mounts, func(m specs.Mount) bool {
-		return slices.Contains(k.order.View.Hidden, m.Destination) && built.Directory(m.Destination) != nil
+	k.spec.Mounts = slices.DeleteFunc(k.spec.Mounts, func(m specs.Mount) bool {
+		return slices.Contains(view.Hidden, m.Destination) && built.Directory(m.Destination) != nil
 	})
-	for i := range k.order.Spec.Mounts {
-		m := &k.order.Spec.Mounts[i]
+	for i := range k.spec.Mounts {
+		m := &k.spec.Mounts[i]
 		if dest, ok := resolved[m.Destination]; ok {
 			m.Destination = dest
 		}
@@ -202,7 +243,7 @@ func (k *keeper) settle(built *hostfs.Built) {
 }
 
 func (k *keeper) chooseCwd(built *hostfs.Built) error {
-	cwd := k.order.Spec.Process.Cwd
+	cwd := k.spec.Process.Cwd
 	err := built.Directory(path.Clean(cwd))
 	if err == nil {
 		return nil
@@ -210,7 +251,7 @@ func (k *keeper) chooseCwd(built *hostfs.Built) error {
 	if k.order.ExplicitCwd {
 		return &Failure{err: fmt.Errorf("cannot use working directory: %w", err), Hint: "-bind or -rw-bind makes a host directory visible"}
 	}
-	k.order.Spec.Process.Cwd = "/"
+	k.spec.Process.Cwd = "/"
 	return k.msgs.enc.Encode(report{Warning: fmt.Sprintf("the sandbox does not see %s: the working directory is /", cwd)})
 }
 
@@ -263,7 +304,7 @@ func (k *keeper) forward(signals <-chan os.Signal, instructions <-chan instructi
 
 // fromTerminal delivers a signal that the line discipline made.
 func (k *keeper) fromTerminal(ctx context.Context, sig syscall.Signal) {
-	if !k.order.Spec.Process.Terminal {
+	if !k.order.Config.Terminal {
 		k.deliver(ctx, instruction{Signal: sig})
 		return
 	}
@@ -282,7 +323,7 @@ func (k *keeper) fromTerminal(ctx context.Context, sig syscall.Signal) {
 // it, so the sandbox's own /proc is asked. Code inside can lie: that suspends
 // its own run.
 func (k *keeper) stopped(ctx context.Context) bool {
-	out, err := k.order.Client.Exec(ctx, sandboxID, "cat", "/proc/1/status")
+	out, err := k.launch.Client.Exec(ctx, sandboxID, "cat", "/proc/1/status")
 	return err == nil && strings.Contains(string(out), "\nState:\tT")
 }
 
@@ -292,7 +333,7 @@ func (k *keeper) deliver(ctx context.Context, i instruction) {
 		return
 	}
 	// An error means that the sandbox is going: there is nobody to tell.
-	k.order.Client.Kill(ctx, sandboxID, i.Signal, i.All)
+	k.launch.Client.Kill(ctx, sandboxID, i.Signal, i.All)
 }
 
 // startPoll is how often runsc is asked whether the command has been started;
@@ -302,7 +343,7 @@ const startPoll = 10 * time.Millisecond
 // awaitStart waits until the command runs.
 func (k *keeper) awaitStart(ctx context.Context) error {
 	for {
-		status, err := k.order.Client.Status(ctx, sandboxID)
+		status, err := k.launch.Client.Status(ctx, sandboxID)
 		if err == nil && status == runsc.StatusRunning {
 			return nil
 		}
@@ -329,10 +370,10 @@ func (k *keeper) watchStart() {
 	default:
 	}
 	k.msgs.enc.Encode(report{Failure: &failure{
-		Msg:  fmt.Sprintf("cannot start the sandbox: platform %s did not come up within %v", k.order.Client.Global.Platform.String(), k.order.StartTimeout),
+		Msg:  fmt.Sprintf("cannot start the sandbox: platform %s did not come up within %v", k.launch.Client.Global.Platform.String(), k.order.StartTimeout),
 		Hint: hintKVM,
 	}})
-	if k.order.SharePID {
+	if k.launch.SharePID {
 		killDescendants()
 	}
 	os.Exit(1)
@@ -345,13 +386,13 @@ func (k *keeper) explain(err error) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
-	command := k.order.Spec.Process.Args[0]
+	command := k.order.Config.Args[0]
 	switch fault, words := failed.Command(); {
 	case fault == runsc.CommandNotFound:
 		return &Failure{Kind: NotFound, err: fmt.Errorf("cannot run %s: not found in the sandbox", command), Hint: hintNotFound(command)}
 	case fault == runsc.CommandNotExecutable:
 		return &Failure{Kind: NotExecutable, err: fmt.Errorf("cannot run %s: %s", command, words)}
-	case k.order.Client.Global.Platform == runsc.KVM:
+	case k.launch.Client.Global.Platform == runsc.KVM:
 		return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hintKVM}
 	}
 	hint := "-debug keeps runsc's logs"

@@ -28,7 +28,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
-	"github.com/gvisor-exec/gvisor-exec/internal/hostfs"
 	"github.com/gvisor-exec/gvisor-exec/internal/probe"
 	"github.com/gvisor-exec/gvisor-exec/internal/stdio"
 	"github.com/gvisor-exec/gvisor-exec/internal/userns"
@@ -99,6 +98,7 @@ type front struct {
 	trace    *tracer
 
 	keeper *exec.Cmd
+	gone   chan struct{} // closed when the keeper has been waited for
 	conn   *os.File
 	msgs   messages
 }
@@ -107,8 +107,6 @@ type front struct {
 // it. A *Failure says that the command did not run; other errors that something
 // went wrong after it did.
 func Launch(o Options) (Result, error) {
-	// The keeper gets its signal when the thread that started it ends.
-	runtime.LockOSThread()
 	result, err := (&front{Options: o}).attempt(false)
 	var failed *Failure
 	if errors.As(err, &failed) && failed.Kind == noProc {
@@ -122,9 +120,9 @@ func Launch(o Options) (Result, error) {
 func Print(o Options, dir string) (*specs.Spec, []string) {
 	f := &front{Options: o, run: &runDir{path: dir}}
 	stdio := map[int]*os.File{0: nil, 1: nil, 2: nil}
-	spec := f.spec()
-	spec.Process.Terminal = o.Terminal
-	return spec, f.client(filepath.Join(dir, "overlay")).CommandLine(sandboxID, runsc.RunOpts{Bundle: f.path("bundle"), PassFDs: stdio})
+	c := f.config()
+	c.Terminal = o.Terminal
+	return c.Spec(), f.client(filepath.Join(dir, "overlay")).CommandLine(sandboxID, runsc.RunOpts{Bundle: f.path("bundle"), PassFDs: stdio})
 }
 
 // path names something in the run's directory.
@@ -241,7 +239,8 @@ func (f *front) client(overlayDir string) runsc.Client {
 	return runsc.Client{Path: f.Runsc, Global: g}
 }
 
-func (f *front) spec() *specs.Spec {
+// config is what runs in this run's directory.
+func (f *front) config() bundle.Config {
 	c := f.Config
 	c.Tree = f.path("tree")
 	c.HostNetwork = f.Network == runsc.NetworkHost
@@ -249,33 +248,7 @@ func (f *front) spec() *specs.Spec {
 	if f.state != "" {
 		c.Hidden = append(slices.Clone(c.Hidden), f.state)
 	}
-	return c.Spec()
-}
-
-// view says how the filesystem that the spec speaks of is built.
-func (f *front) view() hostfs.View {
-	tree := f.path("tree")
-	v := hostfs.View{
-		Tree: tree, Root: bundle.Root(tree), Source: f.Rootfs,
-		Empty:  []string{"/proc", "/sys", "/dev", bundle.Tmp},
-		Hidden: []string{f.state},
-	}
-	if v.Source == "" {
-		v.Source = "/"
-	}
-	for _, p := range f.Config.Plan() {
-		m := hostfs.Mount{
-			Source: p.Source, Dest: p.Dest,
-			OCI:        p.Placement != bundle.InTree,
-			Copy:       p.Placement == bundle.OCICopy,
-			Persistent: p.Kind == bundle.RWBind,
-		}
-		if m.OCI && m.Source != "" {
-			m.Stash = bundle.Source(tree, p.Index)
-		}
-		v.Mounts = append(v.Mounts, m)
-	}
-	return v
+	return c
 }
 
 // start starts the keeper and gives it its order.
@@ -302,16 +275,13 @@ func (f *front) start() error {
 	for _, guest := range guests {
 		opts.Files = append(opts.Files, f.files[guest])
 	}
-	f.keeper, err = userns.Start(opts)
-	if err != nil {
+	f.conn, f.msgs = ours, newMessages(ours)
+	first := launch{Dir: f.run.path, Client: f.client(f.overlayDir), Guest: guests, SharePID: f.sharePID}
+	if err := errors.Join(f.msgs.enc.Encode(first), f.spawn(opts)); err != nil {
 		ours.Close()
 		return explainNamespace(err)
 	}
-	f.conn, f.msgs = ours, newMessages(ours)
-	order := order{
-		Dir: f.run.path, View: f.view(), Spec: f.spec(), Client: f.client(f.overlayDir),
-		Guest: guests, ExplicitCwd: f.ExplicitCwd, SharePID: f.sharePID, Terminal: f.terminal != nil,
-	}
+	order := order{Config: f.config(), Rootfs: f.Rootfs, ExplicitCwd: f.ExplicitCwd, Terminal: f.terminal != nil}
 	if f.terminal != nil {
 		order.Settings = f.terminal.Before()
 	}
@@ -320,6 +290,25 @@ func (f *front) start() error {
 	}
 	f.tell()
 	return f.msgs.enc.Encode(order)
+}
+
+// spawn starts the keeper; gone is closed when it has ended.
+func (f *front) spawn(opts userns.Options) error {
+	f.gone = make(chan struct{})
+	started := make(chan error)
+	go func() {
+		// The keeper gets its signal when the thread that started it ends: this
+		// one does nothing else.
+		runtime.LockOSThread()
+		var err error
+		f.keeper, err = userns.Start(opts)
+		started <- err
+		if err == nil {
+			f.keeper.Wait()
+		}
+		close(f.gone)
+	}()
+	return <-started
 }
 
 // tell says what -verbose promises.

@@ -6,10 +6,9 @@ import (
 	"syscall"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/gvisor-exec/gvisor-exec/internal/hostfs"
+	"github.com/gvisor-exec/gvisor-exec/bundle"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
 )
 
@@ -21,25 +20,29 @@ const (
 	fdCommand             // the first of the command's own
 )
 
-// order is what the front tells the keeper to do: all of it, once.
-type order struct {
+// launch is what the keeper needs to start runsc. It comes alone and first: while
+// runsc starts, the rest can be read and done.
+type launch struct {
 	// Dir is the run's directory.
 	Dir string
-	// View of the filesystem; its Mounts belong to the mounts of Spec that
-	// have the same Destination.
-	View hostfs.View
-	// Spec is complete but for destinations and working directory, which the
-	// view may correct.
-	Spec *specs.Spec
 	// Client calls runsc.
 	Client runsc.Client
 	// Guest numbers the descriptors of the command, from fdCommand on.
 	Guest []int
+	// SharePID says that there is no PID namespace of ours.
+	SharePID bool
+}
+
+// order is the rest of what the front tells the keeper to do, once.
+type order struct {
+	// Config is what runs. The view may correct its destinations and its
+	// working directory.
+	Config bundle.Config
+	// Rootfs is the host directory that is seen as the root.
+	Rootfs string
 	// ExplicitCwd says that the user named the working directory: it is an
 	// error if the view has none such.
 	ExplicitCwd bool
-	// SharePID says that there is no PID namespace of ours.
-	SharePID bool
 	// Terminal says that the keeper has the command's terminal as its own,
 	// and at fdTerminal the caller's.
 	Terminal bool
