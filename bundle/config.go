@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -248,6 +249,33 @@ func (c *Config) mounts() []specs.Mount {
 		mounts = append(mounts, specs.Mount{Destination: path.Clean(dir), Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "mode=0700"}})
 	}
 	return mounts
+}
+
+// Check reports what config.json, which is UTF-8, cannot say: runsc would get
+// other bytes than the user gave.
+func (c *Config) Check() error {
+	said := func(what, s string) error {
+		if utf8.ValidString(s) {
+			return nil
+		}
+		return fmt.Errorf("cannot pass on %s %q: it is not UTF-8", what, s)
+	}
+	errs := []error{said("working directory", c.Cwd), said("hostname", c.Hostname)}
+	for _, arg := range c.Args {
+		errs = append(errs, said("argument", arg))
+	}
+	for _, assignment := range c.Env.List() {
+		errs = append(errs, said("variable", assignment))
+	}
+	for _, m := range c.Mounts {
+		errs = append(errs, said("path", m.Source), said("path", m.Dest))
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Write writes the spec as config.json into dir, which exists.

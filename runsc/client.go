@@ -101,7 +101,7 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	// Opening a FIFO for writing waits for a reader, and opening its log is the
 	// first thing that runsc does (gVisor v0.0.0-20260905035102, cli.Run).
 	if err := unix.Mkfifo(log, 0o600); err != nil {
-		return nil, fmt.Errorf("cannot make a log for runsc: %w", err)
+		return nil, fmt.Errorf("cannot make %s: %w", log, err)
 	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -153,11 +153,13 @@ func (r *Running) Wait() (int, error) {
 	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
 		return 0, &Error{Verb: "run", Status: 128 + int(status.Signal()), Msg: "killed by " + status.Signal().String()}
 	}
-	code := state.ExitCode()
-	if code != ownFailure {
-		return code, nil
+	code, msg := state.ExitCode(), ""
+	switch code {
+	case ownFailure:
+		msg = logged(drain(r.errors))
+	case crashed:
+		msg = panicked(r.stderr.String())
 	}
-	msg := logged(drain(r.errors))
 	if msg == "" {
 		return code, nil
 	}
@@ -185,8 +187,22 @@ func drain(fifo *os.File) []byte {
 	return data
 }
 
-// ownFailure is the status that runsc exits with for failures of its own.
-const ownFailure = 128
+const (
+	// ownFailure is the status that runsc exits with for failures of its own.
+	ownFailure = 128
+	// crashed is the status of a Go program that panicked.
+	crashed = 2
+)
+
+// panicked returns what a Go program said when it panicked, if it did.
+func panicked(stderr string) string {
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
 
 // logged returns the last error in the JSON objects of a --log file, which
 // runsc writes one after the other without a separator.

@@ -60,6 +60,8 @@ func TestRun(t *testing.T) {
 		{"128 of the command's own", "exit 128", 128, ""},
 		{"128 of runsc's", `echo '{"msg":"one","level":"error"}{"msg":"two","level":"error"}' > $LOG; exit 128`, 0, "runsc run: two"},
 		{"a warning is no failure", `echo '{"msg":"one","level":"warning"}' > $LOG; exit 128`, 128, ""},
+		{"2 of the command's own", "exit 2", 2, ""},
+		{"2 of runsc's", "echo 'panic: no /proc'; echo 'goroutine 1 [running]:' >&2; echo 'panic: no /proc' >&2; exit 2", 0, "runsc run: panic: no /proc"},
 		{"killed", "kill -9 $$", 0, "killed"},
 	} {
 		log := filepath.Join(t.TempDir(), "log")

@@ -146,6 +146,9 @@ func (f *front) ended(r Result) error {
 
 // take acts on a report.
 func (f *front) take(r report, result *Result) error {
+	if r.Ready || r.Failure != nil && r.Failure.Kind != noProc {
+		f.tell()
+	}
 	switch {
 	case r.Ready && f.terminal != nil:
 		f.terminal.Raw()

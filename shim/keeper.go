@@ -109,6 +109,9 @@ func toFailure(err error) *failure {
 	if errors.As(err, &known) {
 		f.Hint, f.Kind = known.Hint, known.Kind
 	}
+	if f.Hint == "" && full(err) {
+		f.Hint = hintFull
+	}
 	return f
 }
 
@@ -394,6 +397,9 @@ func (k *keeper) explain(err error) error {
 		return &Failure{Kind: NotExecutable, err: fmt.Errorf("cannot run %s: %s", command, words)}
 	case k.launch.Client.Global.Platform == runsc.KVM:
 		return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hintKVM}
+	}
+	if full(failed) {
+		return fmt.Errorf("cannot start the sandbox: %w", failed)
 	}
 	hint := "-debug keeps runsc's logs"
 	var l syscall.Rlimit

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -166,7 +167,11 @@ func (f *front) prepare() (err error) {
 	if f.state, f.stateOnce, err = stateDir(f.Host); err != nil {
 		return &Failure{err: err, Hint: "set XDG_RUNTIME_DIR to a directory of yours, mode 0700"}
 	}
-	if f.run, err = newRunDir(f.state, f.KeepBundle || f.Debug); err != nil {
+	switch f.run, err = newRunDir(f.state, f.KeepBundle || f.Debug); {
+	case err == nil:
+	case full(err):
+		return &Failure{err: err, Hint: hintFull}
+	default:
 		return &Failure{err: err, Hint: "look at the space and the permissions of " + f.state}
 	}
 	return nil
@@ -288,7 +293,6 @@ func (f *front) start() error {
 	if f.Platform == runsc.KVM {
 		order.StartTimeout = kvmStartTimeout
 	}
-	f.tell()
 	return f.msgs.enc.Encode(order)
 }
 
@@ -311,7 +315,7 @@ func (f *front) spawn(opts userns.Options) error {
 	return <-started
 }
 
-// tell says what -verbose promises.
+// tell says what -verbose promises, when it is certain.
 func (f *front) tell() {
 	if f.Verbose == nil {
 		return
@@ -348,3 +352,9 @@ func explainNamespace(err error) error {
 	}
 	return &Failure{err: err}
 }
+
+// hintFull is for a file system of ours that is full; the error says where.
+const hintFull = "make room there, or have XDG_RUNTIME_DIR (state) and XDG_CACHE_HOME (writes) name directories that have some"
+
+// full reports whether a file system was full, in our words or in runsc's.
+func full(err error) bool { return strings.HasSuffix(err.Error(), unix.ENOSPC.Error()) }

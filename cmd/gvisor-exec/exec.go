@@ -65,7 +65,7 @@ func (inv *invocation) options() (shim.Options, error) {
 	f := &inv.flags
 	self, err := os.Executable()
 	if err != nil {
-		return shim.Options{}, fmt.Errorf("cannot find our own binary: %w", err)
+		return shim.Options{}, &hintedError{fmt.Errorf("cannot find our own binary: %w", err), "/proc must be mounted: mount -t proc proc /proc"}
 	}
 	o := shim.Options{
 		Host: callingHost(), Platform: f.platform, Network: f.network,
@@ -87,17 +87,17 @@ func (inv *invocation) options() (shim.Options, error) {
 			return o, usagef("", "cannot use -rootfs %s: %v", f.rootfs, err)
 		}
 	}
-	o.Config, err = f.config(inv.command)
-	return o, err
+	if o.Config, err = f.config(inv.command); err != nil {
+		return o, err
+	}
+	if err := o.Config.Check(); err != nil {
+		return o, usagef("config.json, by which runsc is told what to run, holds nothing else", "%w", err)
+	}
+	return o, nil
 }
 
 // config turns the flags into what is to run.
 func (f *execFlags) config(command []string) (bundle.Config, error) {
-	for _, arg := range command {
-		if strings.ContainsRune(arg, 0) {
-			return bundle.Config{}, usagef("", "an argument contains a zero byte")
-		}
-	}
 	c := bundle.Config{
 		Args: command, Env: bundle.DefaultEnv(os.Environ(), f.wantsTerminal()),
 		Hostname: f.hostname, UID: uint32(f.uid), GID: uint32(f.gid),

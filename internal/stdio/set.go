@@ -26,6 +26,7 @@ type Set struct {
 	inputs   []*input
 	outputs  []*output
 	blocking []int // passed on as they are, and blocking before
+	started  bool
 	pumps    sync.WaitGroup
 }
 
@@ -175,6 +176,7 @@ func sameFile(a, b int) bool {
 // them has been started.
 func (s *Set) Start() {
 	s.closeFiles()
+	s.started = true
 	for _, in := range s.inputs {
 		go in.run()
 	}
@@ -193,9 +195,17 @@ func (s *Set) Resume() {
 
 // Finish carries what the sandbox, which is gone, has written last; puts the
 // offsets of files that it read to where it stopped; and returns the first
-// write that failed.
+// write that failed. It may be called without Start: nothing was carried then.
 func (s *Set) Finish() error {
 	s.closeFiles()
+	if !s.started {
+		for _, in := range s.inputs {
+			close(in.done)
+		}
+		for _, out := range s.outputs {
+			out.pipe.Close()
+		}
+	}
 	s.pumps.Wait()
 	var errs []error
 	for _, out := range s.outputs {

@@ -25,6 +25,8 @@ type Terminal struct {
 
 	before *unix.Termios // of in, from the beginning; nil: it is no terminal
 
+	started bool
+
 	mu   sync.Mutex
 	raw  bool
 	done bool
@@ -69,6 +71,7 @@ func (t *Terminal) Resize() {
 // Start begins to carry data. The command's end is closed on our side.
 func (t *Terminal) Start() {
 	t.Command.Close()
+	t.started = true
 	go t.carryIn()
 	go t.carryOut()
 }
@@ -159,12 +162,16 @@ func (t *Terminal) carryOut() {
 }
 
 // Finish carries the last output of the sandbox, which is gone, and gives the
-// caller's terminal back as it was.
+// caller's terminal back as it was. It may be called without Start.
 func (t *Terminal) Finish() {
 	t.Command.Close()
-	<-t.outDone
+	if t.started {
+		<-t.outDone
+	}
 	t.Close()
-	<-t.inDone
+	if t.started {
+		<-t.inDone
+	}
 	t.master.Close()
 	t.turn.close()
 }
