@@ -91,7 +91,7 @@ func TestPlan(t *testing.T) {
 func TestSpec(t *testing.T) {
 	c := Config{
 		Args: []string{"a"}, Env: Env{"B": "2", "A": "1"}, Cwd: "/w", Umask: 0o27, Tree: "/tree",
-		Capabilities: Capabilities{"CAP_CHOWN"}, Mounts: []Mount{{ROBind, "/h", "/ro"}, {RWBind, "/h", "/rw"}}, Hidden: []string{"/state"},
+		Capabilities: Capabilities{"CAP_CHOWN"}, Mounts: []Mount{{ROBind, "/h", "/ro"}, {RWBind, "/h", "/rw"}},
 	}
 	s := c.Spec()
 	if s.Hostname != DefaultHostname || s.Root.Path != "/tree/root" || s.Root.Readonly || *s.Process.User.Umask != 0o27 {
@@ -104,7 +104,7 @@ func TestSpec(t *testing.T) {
 	for _, m := range s.Mounts {
 		seen = append(seen, m.Destination+" "+m.Type+" "+m.Source+" "+strings.Join(m.Options, ","))
 	}
-	want := []string{"/ro bind /tree/binds/0 rbind,ro", "/rw bind /tree/binds/1 rbind,rw", "/tmp tmpfs tmpfs mode=1777,nosuid,nodev", "/state tmpfs tmpfs ro,mode=0700"}
+	want := []string{"/ro bind /tree/binds/0 rbind,ro", "/rw bind /tree/binds/1 rbind,rw", "/tmp tmpfs tmpfs mode=1777,nosuid,nodev"}
 	if !slices.Equal(seen[5:], want) {
 		t.Errorf("mounts:\n%s\nwant\n%s", strings.Join(seen[5:], "\n"), strings.Join(want, "\n"))
 	}

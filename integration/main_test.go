@@ -84,7 +84,7 @@ func setUp() (err error) {
 		return err
 	}
 	callers = []*caller{
-		{name: "root", home: "/root", state: "/run/gvisor-exec", overlay: "/var/tmp/gvisor-exec-0"},
+		{name: "root", home: "/root", state: "/run/gvisor-exec", overlay: "/var/cache/gvisor-exec"},
 		ordinary,
 	}
 	return nil

@@ -110,7 +110,10 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	defer null.Close()
 	c.Global.Log = log
 	args, files := opts.args()
-	files = append(append(files, make([]*os.File, stdioFD-firstPassFD)...), null)
+	var l syscall.Rlimit
+	if high := uint64(stdioFD + len(files)); syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil && l.Cur > high {
+		files = append(append(files, make([]*os.File, stdioFD-firstPassFD)...), null)
+	}
 	r := &Running{cmd: c.Command(append(args, id)...), log: log}
 	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
 	r.cmd.ExtraFiles = files
@@ -151,14 +154,14 @@ func (r *Running) Wait() (int, error) {
 	}
 	state := r.cmd.ProcessState
 	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
-		return 0, &Error{Verb: "run", Status: 128 + int(status.Signal()), Msg: "killed by " + status.Signal().String()}
+		return 0, &Error{Verb: "run", Status: 128 + int(status.Signal()), Msg: "was killed (" + unix.SignalName(status.Signal()) + ")"}
 	}
 	code, msg := state.ExitCode(), ""
 	switch code {
 	case ownFailure:
 		msg = logged(drain(r.errors))
-	case crashed:
-		msg = panicked(r.stderr.String())
+	case misused:
+		msg = ownWords(r.stderr.String())
 	}
 	if msg == "" {
 		return code, nil
@@ -190,14 +193,15 @@ func drain(fifo *os.File) []byte {
 const (
 	// ownFailure is the status that runsc exits with for failures of its own.
 	ownFailure = 128
-	// crashed is the status of a Go program that panicked.
-	crashed = 2
+	// misused is the status of a Go program that panicked, or got wrong flags.
+	misused = 2
 )
 
-// panicked returns what a Go program said when it panicked, if it did.
-func panicked(stderr string) string {
+// ownWords returns what runsc said, which no command does there, when it panicked
+// or got wrong flags.
+func ownWords(stderr string) string {
 	for line := range strings.Lines(stderr) {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.Contains(line, " flag -") {
 			return strings.TrimSpace(line)
 		}
 	}

@@ -14,7 +14,7 @@ package shim
 import (
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -52,16 +52,16 @@ type Options struct {
 	ExplicitCwd bool
 	// Terminal gives the command a terminal.
 	Terminal bool
-	// PreserveFDs is the number of descriptors from 3 on that are passed.
-	PreserveFDs int
+	// Inherited are the descriptors above 2 that the command gets as well.
+	Inherited []int
 	// Timeout, if positive, is when the command gets a SIGTERM, and KillAfter
 	// how long after that everything is killed.
 	Timeout, KillAfter time.Duration
 	// KeepBundle leaves the run's directory in place.
 	KeepBundle bool
-	// Trace takes the system calls of the command, a line each, and Debug
-	// keeps runsc's logs in the run's directory.
-	Trace io.Writer
+	// Trace, if set, is told the system calls of the command, and Debug keeps
+	// runsc's logs in the run's directory.
+	Trace func(call string)
 	Debug bool
 	// Warn and Verbose tell the user something; either may be nil.
 	Warn, Verbose func(format string, args ...any)
@@ -98,6 +98,8 @@ type front struct {
 	console  bool            // all stdio of the command is the terminal
 	trace    *tracer
 
+	ready  bool // the command is about to run
+	killed bool // by us
 	keeper *exec.Cmd
 	gone   chan struct{} // closed when the keeper has been waited for
 	conn   *os.File
@@ -188,14 +190,17 @@ func (f *front) kept() string {
 // leave removes the run's directory, unless it is to stay.
 func (f *front) leave() error {
 	if f.kept() != "" {
-		return f.run.lock.Close()
+		return f.run.close()
 	}
 	if err := f.run.remove(); err != nil {
 		return fmt.Errorf("cannot clean up: %w", err)
 	}
 	if f.stateOnce {
+		// Another run may have come to use it: then it is for that one to remove.
 		os.Remove(filepath.Join(f.state, lockName))
-		return os.Remove(f.state)
+		if err := os.Remove(f.state); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
@@ -250,9 +255,6 @@ func (f *front) config() bundle.Config {
 	c.Tree = f.path("tree")
 	c.HostNetwork = f.Network == runsc.NetworkHost
 	c.Terminal = f.console
-	if f.state != "" {
-		c.Hidden = append(slices.Clone(c.Hidden), f.state)
-	}
 	return c
 }
 
@@ -281,11 +283,13 @@ func (f *front) start() error {
 		opts.Files = append(opts.Files, f.files[guest])
 	}
 	f.conn, f.msgs = ours, newMessages(ours)
-	first := launch{Dir: f.run.path, Client: f.client(f.overlayDir), Guest: guests, SharePID: f.sharePID}
-	if err := errors.Join(f.msgs.enc.Encode(first), f.spawn(opts)); err != nil {
+	if err := f.spawn(opts); err != nil {
 		ours.Close()
 		return explainNamespace(err)
 	}
+	// Not before its ids are mapped, which is when it has been started. An error
+	// here means that it is gone, which attend finds out.
+	f.msgs.send(launch{Dir: f.run.path, Client: f.client(f.overlayDir), Guest: guests, SharePID: f.sharePID})
 	order := order{Config: f.config(), Rootfs: f.Rootfs, ExplicitCwd: f.ExplicitCwd, Terminal: f.terminal != nil}
 	if f.terminal != nil {
 		order.Settings = f.terminal.Before()
@@ -293,7 +297,8 @@ func (f *front) start() error {
 	if f.Platform == runsc.KVM {
 		order.StartTimeout = kvmStartTimeout
 	}
-	return f.msgs.enc.Encode(order)
+	f.msgs.send(order)
+	return nil
 }
 
 // spawn starts the keeper; gone is closed when it has ended.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -35,13 +36,15 @@ func (inv *invocation) exec(c *cli.Context) error {
 	case inv.command[0] == "":
 		return usagef("", "the command is empty")
 	}
-	if err := closeInherited(); err != nil {
+	inherited, err := closeInherited(int(inv.flags.preserve))
+	if err != nil {
 		return err
 	}
 	opts, err := inv.options()
 	if err != nil {
 		return err
 	}
+	opts.Inherited = inherited
 	if inv.flags.printSpec {
 		return printSpec(opts)
 	}
@@ -69,7 +72,7 @@ func (inv *invocation) options() (shim.Options, error) {
 	}
 	o := shim.Options{
 		Host: callingHost(), Platform: f.platform, Network: f.network,
-		ExplicitCwd: f.cwd != "", Terminal: f.wantsTerminal(), PreserveFDs: int(f.preserve),
+		ExplicitCwd: f.cwd != "", Terminal: f.wantsTerminal(),
 		Timeout: f.timeout, KillAfter: f.killAfter, KeepBundle: f.keep, Debug: f.debug,
 		Warn: warn,
 	}
@@ -77,7 +80,10 @@ func (inv *invocation) options() (shim.Options, error) {
 		o.Verbose = verbose
 	}
 	if f.trace {
-		o.Trace = os.Stderr
+		o.Trace = traced
+	}
+	if o.Host.RealRoot && f.network == runsc.NetworkHost && slices.Contains(f.caps, "CAP_NET_ADMIN") {
+		return o, usagef("with -network none the sandbox has a network stack of its own to administer", "cannot use -cap-add NET_ADMIN, which ALL includes, with -network host: as root it would change the host's network")
 	}
 	if o.Runsc, err = findRunsc(f.runsc, self); err != nil {
 		return o, err
