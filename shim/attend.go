@@ -48,7 +48,7 @@ func (f *front) openStdio() (err error) {
 
 // lastOutput is how long the last output of a command that was killed may take
 // on its way: its reader may never read it.
-const lastOutput = 500 * time.Millisecond
+const lastOutput = 2 * time.Second
 
 // closeStdio carries the last output and gives the caller's descriptors back.
 func (f *front) closeStdio() error {
@@ -85,19 +85,23 @@ var forwarded = []os.Signal{
 	syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT,
 }
 
+// catch catches the forwarded signals, for attend.
+func (f *front) catch() {
+	f.signals = make(chan os.Signal, 64)
+	for _, s := range forwarded {
+		// What the caller ignores, as under nohup, we ignore for the command.
+		if !signal.Ignored(s) {
+			signal.Notify(f.signals, s)
+		}
+	}
+}
+
 // fatal are the forwarded signals that end a run which has not begun.
 var fatal = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
 // attend is the front's part while the command runs.
 func (f *front) attend() (Result, error) {
-	signals := make(chan os.Signal, 64)
-	for _, s := range forwarded {
-		// What the caller ignores, as under nohup, we ignore for the command.
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
-	}
-	defer signal.Stop(signals)
+	defer signal.Stop(f.signals)
 	reports := make(chan report)
 	go f.listen(reports)
 	var timeout, kill <-chan time.Time
@@ -115,20 +119,20 @@ func (f *front) attend() (Result, error) {
 				f.end()
 				return result, err
 			}
-		case s := <-signals:
+		case s := <-f.signals:
 			if s := s.(syscall.Signal); f.ready || !slices.Contains(fatal, s) {
 				f.handle(s)
 			} else {
 				// Nobody is there yet who could do anything else about it.
-				result.Status = 128 + int(s)
-				f.kill()
+				result.Status, f.killed = 128+int(s), true
+				f.keeper.Process.Kill()
 			}
 		case <-timeout:
-			result.TimedOut = true
+			result.TimedOut, f.killed = true, true
 			f.instruct(instruction{Signal: syscall.SIGTERM})
 			kill = time.After(f.KillAfter)
 		case <-kill:
-			f.kill()
+			f.keeper.Process.Kill()
 		}
 	}
 }
@@ -149,12 +153,6 @@ func (f *front) listen(reports chan<- report) {
 func (f *front) end() {
 	f.conn.Close()
 	<-f.gone
-}
-
-// kill ends the keeper, and so everything.
-func (f *front) kill() {
-	f.killed = true
-	f.keeper.Process.Kill()
 }
 
 // ended explains a keeper that is gone without a word.

@@ -421,12 +421,22 @@ func (k *keeper) explain(err error) error {
 	if full(failed) {
 		return fmt.Errorf("cannot start the sandbox: %w", failed)
 	}
-	hint := "-debug keeps runsc's logs"
+	return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hintLimits()}
+}
+
+// fewDescriptors are too few for the sentry, which uses numbers from 253 on.
+const fewDescriptors = 300
+
+// hintLimits says which of the caller's hard limits a sandbox may not live in.
+func hintLimits() string {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(unix.RLIMIT_FSIZE, &l) == nil && l.Max != unix.RLIM_INFINITY {
-		hint = "the hard limit of file sizes (ulimit -Hf) also bounds the sandbox's memory"
+		return "the hard limit of file sizes (ulimit -Hf) also bounds the sandbox's memory"
 	}
-	return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hint}
+	if syscall.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil && l.Max < fewDescriptors {
+		return fmt.Sprintf("the hard limit of open files (ulimit -Hn) is %d, and the sandbox needs %d", l.Max, fewDescriptors)
+	}
+	return "-debug keeps runsc's logs"
 }
 
 const hintKVM = "kvm needs a /dev/kvm that you may open and that works; -platform systrap needs nothing"

@@ -97,9 +97,10 @@ type front struct {
 	terminal *stdio.Terminal // nil: the command has none
 	console  bool            // all stdio of the command is the terminal
 	trace    *tracer
+	signals  chan os.Signal
 
 	ready  bool // the command is about to run
-	killed bool // by us
+	killed bool // by us, or about to be
 	keeper *exec.Cmd
 	gone   chan struct{} // closed when the keeper has been waited for
 	conn   *os.File
@@ -136,6 +137,7 @@ func (f *front) path(elem ...string) string {
 // attempt is one run, with or without a PID namespace of ours.
 func (f *front) attempt(sharePID bool) (result Result, err error) {
 	f.sharePID = sharePID
+	f.catch()
 	if err := f.prepare(); err != nil {
 		return result, err
 	}
@@ -158,7 +160,7 @@ func (f *front) prepare() (err error) {
 	f.userNS = !privileged()
 	if f.userNS && needsRanges(&f.Config) {
 		if f.ranges, err = userns.SubordinateRanges(); err != nil {
-			return &Failure{err: err, Hint: "ids other than the caller's need entries in /etc/subuid and /etc/subgid, and newuidmap (Debian: uidmap)"}
+			return &Failure{err: err, Hint: hintRanges}
 		}
 	}
 	if f.Config.Overlay == "" || f.Config.Overlay == bundle.OverlaySelf {
@@ -285,7 +287,7 @@ func (f *front) start() error {
 	f.conn, f.msgs = ours, newMessages(ours)
 	if err := f.spawn(opts); err != nil {
 		ours.Close()
-		return explainNamespace(err)
+		return f.explainNamespace(err)
 	}
 	// Not before its ids are mapped, which is when it has been started. An error
 	// here means that it is gone, which attend finds out.
@@ -349,11 +351,17 @@ func socketpair() (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "keeper"), os.NewFile(uintptr(fds[1]), "front"), nil
 }
 
-// explainNamespace names the switch that closes user namespaces.
-func explainNamespace(err error) error {
+const hintRanges = "ids other than the caller's need entries in /etc/subuid and /etc/subgid, and newuidmap (Debian: uidmap)"
+
+// explainNamespace names the switch that closes user namespaces, or what
+// subordinate ids need.
+func (f *front) explainNamespace(err error) error {
 	var closed *userns.Error
-	if errors.As(err, &closed) {
+	switch {
+	case errors.As(err, &closed):
 		return &Failure{err: err, Hint: probe.UserNamespaces().Fix}
+	case f.userNS && needsRanges(&f.Config):
+		return &Failure{err: err, Hint: hintRanges}
 	}
 	return &Failure{err: err}
 }
