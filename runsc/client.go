@@ -252,9 +252,14 @@ func (c Client) Version(ctx context.Context) (string, error) {
 }
 
 func (c Client) output(ctx context.Context, args ...string) ([]byte, error) {
+	return c.outputFrom(ctx, nil, args...)
+}
+
+// outputFrom runs a verb whose standard input is stdin; nil: /dev/null.
+func (c Client) outputFrom(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
 	cmd := c.Command(args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot run %s: %w", c.Path, err)
 	}
