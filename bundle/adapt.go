@@ -38,6 +38,7 @@ const (
 	Missing FileKind = iota
 	Directory
 	File
+	Device
 )
 
 // Adapted is a spec that runsc takes, and what it cannot say.
@@ -69,7 +70,7 @@ type adaptation struct {
 // rules are applied in this order; each is a function of its own, with a test.
 var rules = []func(*adaptation) error{
 	requireRoot, makeAbsolute, fillProcess, dropSELinux, dropAppArmor, takeHooks, takeUserNamespace,
-	unshareMounts, unsharePropagation, noHostKernelMounts, maskPaths, protectPaths,
+	unshareMounts, unsharePropagation, noHostKernelMounts, noDeviceMounts, maskPaths, protectPaths,
 	relaxOOM, fillResources, noteNetRaw, noteSeccomp, noteDevices,
 }
 

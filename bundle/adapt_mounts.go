@@ -68,6 +68,29 @@ func noHostKernelMounts(a *adaptation) error {
 	return nil
 }
 
+// noDeviceMounts: a sandbox opens no device of the host's, and a bind of one may
+// fail the start. In /dev, where rootless engines bind all there are, the
+// sentry's own are left; elsewhere /dev/null serves to mask a file.
+func noDeviceMounts(a *adaptation) error {
+	a.Spec.Mounts = slices.DeleteFunc(a.Spec.Mounts, func(m specs.Mount) bool {
+		if !isBind(&m) || !under(m.Destination, "/dev") {
+			return false
+		}
+		_, kind := a.host.Lookup(m.Source, "")
+		if kind == Device {
+			a.note("device %s is not there in a sandbox", m.Source)
+		}
+		return kind == Device
+	})
+	for i := range a.Spec.Mounts {
+		if m := &a.Spec.Mounts[i]; isBind(m) && m.Source == "/dev/null" {
+			m.Source, m.Options = a.host.Empty, []string{"bind", "ro"}
+			a.note("%s is an empty file, in place of /dev/null", m.Destination)
+		}
+	}
+	return nil
+}
+
 // kernelFiles are what the sentry has under /proc and /sys, as far as a spec may
 // want it masked (gVisor v0.0.0-20260905035102). A mount on what it does not have
 // would fail the start.
@@ -100,7 +123,7 @@ func maskPaths(a *adaptation) error {
 			a.Spec.Mounts = append(a.Spec.Mounts, specs.Mount{
 				Destination: p, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "nosuid", "nodev", "noexec", "mode=0555"},
 			})
-		case File:
+		case File, Device:
 			a.Spec.Mounts = append(a.Spec.Mounts, specs.Mount{
 				Destination: p, Type: "bind", Source: a.host.Empty, Options: []string{"bind", "ro", "nosuid", "nodev", "noexec"},
 			})

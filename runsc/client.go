@@ -59,14 +59,20 @@ type RunOpts struct {
 	Attr *syscall.SysProcAttr
 }
 
-// firstPassFD is the descriptor number in runsc of the first passed file.
-const firstPassFD = 3
+// FirstPassFD is the descriptor number in runsc of the first passed file, that
+// with the lowest number in the command.
+const FirstPassFD = 3
 
 func (o RunOpts) args() (args []string, files []*os.File) {
-	args = append(args, "run", "--bundle="+o.Bundle)
-	for _, guest := range sortedKeys(o.PassFDs) {
-		args = append(args, fmt.Sprintf("--pass-fd=%d:%d", firstPassFD+len(files), guest))
-		files = append(files, o.PassFDs[guest])
+	passed, files := passFiles(o.PassFDs)
+	return append([]string{"run", "--bundle=" + o.Bundle}, passed...), files
+}
+
+// passFiles are the flags that map files to the command's descriptor numbers.
+func passFiles(fds map[int]*os.File) (args []string, files []*os.File) {
+	for _, guest := range sortedKeys(fds) {
+		args = append(args, fmt.Sprintf("--pass-fd=%d:%d", FirstPassFD+len(files), guest))
+		files = append(files, fds[guest])
 	}
 	return args, files
 }
@@ -110,7 +116,7 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	defer null.Close()
 	c.Global.Log = log
 	args, files := opts.args()
-	files = append(append(files, make([]*os.File, stdioFD-firstPassFD)...), null)
+	files = append(append(files, make([]*os.File, stdioFD-FirstPassFD)...), null)
 	r := &Running{cmd: c.Command(append(args, id)...), log: log}
 	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
 	r.cmd.ExtraFiles = files

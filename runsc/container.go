@@ -107,25 +107,31 @@ type ExecOpts struct {
 	// PIDFile takes the pid of the runsc process once the command runs, and
 	// InternalPIDFile that of the command inside the sandbox.
 	PIDFile, InternalPIDFile string
-	// PassFDs are descriptor numbers that the command and runsc have in common.
-	PassFDs []int
+	// PassFDs maps the command's descriptor numbers to files of ours, 0, 1 and
+	// 2 among them, so that runsc's own messages go elsewhere.
+	PassFDs map[int]*os.File
 }
 
-func (o ExecOpts) args() []string {
-	args := []string{"--process=" + o.Process}
+func (o ExecOpts) args() (args []string, files []*os.File) {
+	args = []string{"--process=" + o.Process}
 	if o.PIDFile != "" {
 		args = append(args, "--pid-file="+o.PIDFile)
 	}
 	if o.InternalPIDFile != "" {
 		args = append(args, "--internal-pid-file="+o.InternalPIDFile)
 	}
-	return append(args, passFDs(o.PassFDs)...)
+	more, files := passFiles(o.PassFDs)
+	return append(args, more...), files
 }
 
-// ExecCommand is `runsc exec ID`: it exits as the process in the sandbox does,
-// and its stdio is that process's.
+// ExecCommand is `runsc exec ID`, which exits as the process in the sandbox does.
+// Its own stdio is /dev/null; descriptor FirstPassFD is the lowest-numbered of
+// the files that it passes.
 func (c Client) ExecCommand(id string, o ExecOpts) *exec.Cmd {
-	return c.Command(append(append([]string{"exec"}, o.args()...), id)...)
+	args, files := o.args()
+	cmd := c.Command(append(append([]string{"exec"}, args...), id)...)
+	cmd.ExtraFiles = files
+	return cmd
 }
 
 // Process is a line of `runsc ps`, as far as --format=table has it.

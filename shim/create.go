@@ -245,12 +245,15 @@ func owner() string {
 }
 
 func lookup(root, p string) (string, bundle.FileKind) {
-	resolved, isDir, err := rootfs.Resolve(root, p)
-	switch {
-	case err != nil:
+	resolved, mode, err := rootfs.Resolve(root, p)
+	if err != nil {
 		return "", bundle.Missing
-	case isDir:
+	}
+	switch mode & unix.S_IFMT {
+	case unix.S_IFDIR:
 		return resolved, bundle.Directory
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return resolved, bundle.Device
 	}
 	return resolved, bundle.File
 }

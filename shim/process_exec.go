@@ -68,7 +68,7 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if err := e.prepare(); err != nil {
 		return 0, err
 	}
-	if err := e.openStdio(); err != nil {
+	if err := e.command(); err != nil {
 		return 0, err
 	}
 	return e.run()
@@ -111,69 +111,68 @@ func (e *execution) prepare() error {
 	}
 	e.client = e.c.Runsc
 	e.client.Global.Log = filepath.Join(e.dir, logName)
-	e.cmd = e.client.ExecCommand(e.c.ID, runsc.ExecOpts{
-		Process: filepath.Join(e.dir, processName), PIDFile: filepath.Join(e.dir, pidName),
-		InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: numbers(e.PreserveFDs),
-	})
-	e.cmd.ExtraFiles, err = preserved(e.PreserveFDs)
-	return err
+	return nil
 }
 
-// openStdio decides what the process gets for our descriptors.
-func (e *execution) openStdio() (err error) {
+// command makes the runsc that runs the process.
+func (e *execution) command() error {
+	files, err := preserved(e.PreserveFDs)
+	if err != nil {
+		return err
+	}
+	passed := map[int]*os.File{}
+	for i, f := range files {
+		passed[3+i] = f
+	}
+	attr := &syscall.SysProcAttr{}
+	if tty, err := e.openStdio(passed); err != nil {
+		return err
+	} else if tty != nil {
+		attr.Setsid, attr.Setctty, attr.Ctty = true, true, runsc.FirstPassFD
+		passed[0], passed[1], passed[2] = tty, tty, tty
+	} else if !e.Detach {
+		// The terminal's signals come through us alone.
+		attr.Setpgid = true
+	}
+	e.cmd = e.client.ExecCommand(e.c.ID, runsc.ExecOpts{
+		Process: filepath.Join(e.dir, processName), PIDFile: filepath.Join(e.dir, pidName),
+		InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: passed,
+	})
+	e.cmd.SysProcAttr = attr
+	return nil
+}
+
+// openStdio decides what the process gets for our standard descriptors, into
+// passed, or the terminal that it gets for all three.
+func (e *execution) openStdio(passed map[int]*os.File) (tty *os.File, err error) {
 	switch {
 	case e.ConsoleSocket != "":
 		master, slave, err := pty.Open()
 		if err != nil {
-			return fmt.Errorf("cannot open a terminal: %w", err)
+			return nil, fmt.Errorf("cannot open a terminal: %w", err)
 		}
 		defer master.Close()
-		if err := sendConsole(e.ConsoleSocket, master, slave.Name()); err != nil {
-			slave.Close()
-			return err
-		}
 		e.slave = slave
-		e.useTerminal(slave)
+		return slave, sendConsole(e.ConsoleSocket, master, slave.Name())
 	case e.Process.Terminal:
 		if e.terminal, err = stdio.OpenTerminal(0, 1); err != nil {
-			return err
+			return nil, err
 		}
-		e.useTerminal(e.terminal.Command)
+		return e.terminal.Command, nil
 	case e.Detach:
-		e.cmd.Stdin, e.cmd.Stdout, e.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	default:
-		if e.set, err = stdio.Prepare([]int{0, 1, 2}); err != nil {
-			return err
-		}
-		useStdio(e.cmd, e.set)
+		passed[0], passed[1], passed[2] = os.Stdin, os.Stdout, os.Stderr
+		return nil, nil
 	}
-	return nil
-}
-
-// useStdio gives cmd what a Set has in place of our descriptors; one that is
-// closed is /dev/null to it.
-func useStdio(cmd *exec.Cmd, set *stdio.Set) {
-	if f := set.Files[0]; f != nil {
-		cmd.Stdin = f
+	if e.set, err = stdio.Prepare([]int{0, 1, 2}); err != nil {
+		return nil, err
 	}
-	if f := set.Files[1]; f != nil {
-		cmd.Stdout = f
+	for fd, f := range e.set.Files {
+		passed[fd] = f
 	}
-	if f := set.Files[2]; f != nil {
-		cmd.Stderr = f
-	}
-}
-
-func (e *execution) useTerminal(tty *os.File) {
-	e.cmd.Stdin, e.cmd.Stdout, e.cmd.Stderr = tty, tty, tty
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	return nil, nil
 }
 
 func (e *execution) run() (int, error) {
-	if e.cmd.SysProcAttr == nil && !e.Detach {
-		// The terminal's signals come through us alone.
-		e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	}
 	if err := e.cmd.Start(); err != nil {
 		return 0, fmt.Errorf("cannot run %s: %w", e.client.Path, err)
 	}

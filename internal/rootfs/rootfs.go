@@ -79,8 +79,12 @@ func (t Tree) lstat(p string, st *unix.Stat_t) (link string, err error) {
 	}
 	f, err := open(root, rest, unix.O_NOFOLLOW)
 	if err != nil {
-		if errors.Is(err, unix.EACCES) {
+		switch {
+		case errors.Is(err, unix.EACCES):
 			return "", ErrUnknown // the container may be somebody else
+		case errors.Is(err, unix.ENOENT) && t.leadsToMount(p):
+			st.Mode = unix.S_IFDIR | 0o755 // it will be made
+			return "", nil
 		}
 		return "", &fs.PathError{Op: "stat", Path: p, Err: err}
 	}
@@ -97,6 +101,11 @@ func (t Tree) lstat(p string, st *unix.Stat_t) (link string, err error) {
 		return "", err
 	}
 	return string(buf[:n]), nil
+}
+
+// leadsToMount reports whether something is mounted below p.
+func (t Tree) leadsToMount(p string) bool {
+	return slices.ContainsFunc(t.Mounts, func(m Mount) bool { return strings.HasPrefix(m.Dest, p+"/") })
 }
 
 // locate returns the host directory or file that shows p, and the rest of p
@@ -135,17 +144,17 @@ func open(root, rest string, flags int) (*os.File, error) {
 }
 
 // Resolve returns the host path of p below the host directory root, without a
-// link in it and never outside of root, and whether it is a directory.
-func Resolve(root, p string) (resolved string, isDir bool, err error) {
+// link in it and never outside of root, and its mode.
+func Resolve(root, p string) (resolved string, mode uint32, err error) {
 	f, err := open(root, p, 0)
 	if err != nil {
-		return "", false, err
+		return "", 0, err
 	}
 	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return "", false, err
+		return "", 0, err
 	}
 	resolved, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	return resolved, st.Mode&unix.S_IFMT == unix.S_IFDIR, err
+	return resolved, st.Mode, err
 }
