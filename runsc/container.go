@@ -1,6 +1,7 @@
 package runsc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -195,7 +196,8 @@ func (c Client) Update(ctx context.Context, id string, resources io.Reader) erro
 
 // Stats returns the event `stats` of a container, in JSON.
 func (c Client) Stats(ctx context.Context, id string) (json.RawMessage, error) {
-	return c.output(ctx, "events", "--stats", id)
+	out, err := c.output(ctx, "events", "--stats", id)
+	return bytes.TrimSpace(out), err
 }
 
 // CheckpointOpts are the options of Checkpoint.

@@ -49,6 +49,9 @@ type CreateOptions struct {
 	Stdio [3]*os.File
 	// Debug takes what was changed and why; may be nil.
 	Debug func(format string, args ...any)
+
+	// lock of the container.
+	lock *os.File
 }
 
 // Create makes a container of a bundle: everything up to the start of its
@@ -59,6 +62,7 @@ func Create(o CreateOptions) (*Container, error) {
 		return nil, err
 	}
 	defer lock.Close()
+	o.lock = lock
 	if err := c.create(&o); err != nil {
 		return nil, errors.Join(err, c.abandon())
 	}
@@ -338,6 +342,9 @@ func (c *Container) runCreate(o *CreateOptions, a *bundle.Adapted) error {
 		Bundle: c.path(bundleName), PIDFile: c.path(pidName), ConsoleSocket: o.ConsoleSocket,
 	})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)
+	// Should we be killed, whoever deletes the container waits for runsc, which
+	// goes on, before he looks for what is to be removed.
+	cmd.ExtraFiles = []*os.File{o.lock}
 	cmd, err := c.enter(cmd, a)
 	if err != nil {
 		return err

@@ -197,9 +197,7 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 	if s := c.status(); s != Stopped && s != Created && !force {
 		return fmt.Errorf("cannot delete container %q that is not stopped: %s", c.ID, s)
 	}
-	if c.Waiting != 0 {
-		c.tell(wordNever) // if it still waits: then runsc run removes what it made
-	}
+	c.tell(wordNever) // if a runsc run still waits: it removes what it has made
 	// Dead or created, runsc may call it running: it counts zombies.
 	if err := c.Runsc.Delete(context.Background(), c.ID, runsc.DeleteOpts{Force: true}); err != nil {
 		if !force {

@@ -105,7 +105,12 @@ func Hook(args []string) int {
 	if len(args) != 3 || json.NewDecoder(os.Stdin).Decode(&state) != nil {
 		return 1
 	}
-	if err := os.WriteFile(args[1], []byte(strconv.Itoa(state.Pid)), 0o600); err != nil {
+	// If create has been killed, nobody reads.
+	ready, err := os.OpenFile(args[1], os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 1
+	}
+	if _, err := ready.WriteString(strconv.Itoa(state.Pid)); err != nil || ready.Close() != nil {
 		return 1
 	}
 	if word, err := os.ReadFile(args[2]); err != nil || string(word) != wordGo {
