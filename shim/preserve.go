@@ -22,16 +22,14 @@ import (
 // HookName is argv[0] of the process that is this hook.
 const HookName = "gvisor-exec-hook"
 
-// preserved opens the descriptors from 3 on that are to be passed.
-func preserved(n int) ([]*os.File, error) {
+// preserved are the descriptors from 3 on that are to be passed. The caller has
+// seen to it that they are open.
+func preserved(n int) []*os.File {
 	var files []*os.File
 	for fd := 3; fd < 3+n; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-			return nil, fmt.Errorf("cannot pass on descriptor %d: %w", fd, err)
-		}
 		files = append(files, os.NewFile(uintptr(fd), "descriptor "+strconv.Itoa(fd)))
 	}
-	return files, nil
+	return files
 }
 
 // numbers are the first n descriptors behind stdio.
@@ -45,10 +43,6 @@ func numbers(n int) []int {
 
 // createWaiting makes the container with descriptors of ours.
 func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
-	files, err := preserved(o.PreserveFDs)
-	if err != nil {
-		return err
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot find our own binary: %w", err)
@@ -71,7 +65,7 @@ func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 		CreateOpts: runsc.CreateOpts{Bundle: c.path(bundleName), ConsoleSocket: o.ConsoleSocket},
 		PassFDs:    numbers(o.PreserveFDs),
 	})
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = o.stdio(0), o.stdio(1), o.stdio(2), files
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = o.stdio(0), o.stdio(1), o.stdio(2), preserved(o.PreserveFDs)
 	if cmd, err = c.enter(cmd, a); err != nil {
 		return err
 	}

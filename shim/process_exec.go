@@ -116,12 +116,8 @@ func (e *execution) prepare() error {
 
 // command makes the runsc that runs the process.
 func (e *execution) command() error {
-	files, err := preserved(e.PreserveFDs)
-	if err != nil {
-		return err
-	}
 	passed := map[int]*os.File{}
-	for i, f := range files {
+	for i, f := range preserved(e.PreserveFDs) {
 		passed[3+i] = f
 	}
 	attr := &syscall.SysProcAttr{}

@@ -51,7 +51,7 @@ func (inv *invocation) createOptions(c *cli.Context, f *createFlags) (o shim.Cre
 	if err := wantArgs(c, 1, 1); err != nil {
 		return o, err
 	}
-	if err := closeInherited(); err != nil {
+	if err := keepInherited(f.preserve); err != nil {
 		return o, err
 	}
 	self, err := os.Executable()

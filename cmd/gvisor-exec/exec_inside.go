@@ -97,15 +97,15 @@ func (inv *invocation) execInside(c *cli.Context) error {
 	if err := refuseFlags(c, "in a container that runs", fresh); err != nil {
 		return err
 	}
+	if err := keepInherited(inv.flags.preserve); err != nil {
+		return err
+	}
 	container, err := inv.container(c)
 	if err != nil {
 		return err
 	}
 	process, err := inv.insideProcess(container, c.Args().Tail())
 	if err != nil {
-		return err
-	}
-	if err := closeInherited(); err != nil {
 		return err
 	}
 	inv.status, err = container.Exec(shim.ExecOptions{

@@ -12,6 +12,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/gvisor-exec/gvisor-exec/shim"
 )
@@ -119,6 +120,22 @@ func refuseFlags(c *cli.Context, when string, flags []cli.Flag) error {
 		}
 	}
 	return nil
+}
+
+// keepInherited marks what we inherited close-on-exec, as closeInherited does,
+// and fails unless the descriptors from 3 to 3+n-1 are among it. One that is
+// marked already is of our own runtime: nothing so marked is ever inherited.
+func keepInherited(n uint) error {
+	for fd := 3; fd < 3+int(n); fd++ {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC != 0 {
+			err = unix.EBADF
+		}
+		if err != nil {
+			return fmt.Errorf("cannot pass on descriptor %d: %w", fd, err)
+		}
+	}
+	return closeInherited()
 }
 
 // containersRoot is the directory of the containers.
