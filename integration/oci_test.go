@@ -22,7 +22,7 @@ import (
 const busybox = "/bin/busybox"
 
 // applets are the commands in an image.
-var applets = []string{"sh", "cat", "cp", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "kill", "ls", "mkdir",
+var applets = []string{"sh", "cat", "cp", "cut", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "kill", "ls", "mkdir",
 	"mount", "mv", "nc", "ping", "ps", "pwd", "rm", "sleep", "stty", "test", "touch", "tr", "true", "tty", "uname", "wc", "wget"}
 
 // rootfs makes a small root directory at dir.

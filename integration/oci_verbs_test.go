@@ -107,7 +107,7 @@ func TestOCIPaths(t *testing.T) {
 		})
 		c.file(t, dir+"/rootfs/root/secret", "s", 0o644)
 		c.do(t, spawn{dir: dir, argv: []string{"gvisor-exec", "run", "x"}}).want(t, 0, "/root:\n\n/sys/firmware:\n",
-			"sh: can't create /etc/new: Read-only file system\nsh: can't create /root/x: Read-only file system\n")
+			"sh: can't create /etc/new: Read-only file system\nsh: can't create /root/x: Permission denied\n")
 	})
 }
 
