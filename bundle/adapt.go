@@ -26,6 +26,9 @@ type Host struct {
 	// and at which host path, with no link in it, without ever leaving the
 	// directory; nil: nothing is anywhere.
 	Lookup func(root, path string) (string, FileKind)
+	// Relay is a program and its argv[0] that, given a bundle, a path and an
+	// argv, runs these with a state of that bundle on the standard input.
+	Relay [2]string
 	// Empty is the path of an empty file, which masks another.
 	Empty string
 }
@@ -197,8 +200,8 @@ func dropAppArmor(a *adaptation) error {
 }
 
 // takeHooks: runsc would tell the hooks of our directory in place of the bundle
-// (and leaves startContainer out), so all but createContainer, which runs in
-// the gofer, are ours to run.
+// (and leaves startContainer out), so all but createContainer are ours to run.
+// That one runs in the gofer's namespaces, and gets the right state by a relay.
 func takeHooks(a *adaptation) error {
 	h := a.Spec.Hooks
 	if h == nil {
@@ -210,8 +213,14 @@ func takeHooks(a *adaptation) error {
 	a.Hooks = *h
 	a.Hooks.CreateContainer = nil
 	a.Spec.Hooks = nil
-	if len(h.CreateContainer) > 0 {
-		a.Spec.Hooks = &specs.Hooks{CreateContainer: h.CreateContainer}
+	if len(h.CreateContainer) == 0 {
+		return nil
+	}
+	a.Spec.Hooks = &specs.Hooks{}
+	for _, hook := range h.CreateContainer {
+		args := append([]string{a.host.Relay[1], a.dir, hook.Path}, hook.Args...)
+		hook.Path, hook.Args = a.host.Relay[0], args
+		a.Spec.Hooks.CreateContainer = append(a.Spec.Hooks.CreateContainer, hook)
 	}
 	return nil
 }

@@ -117,9 +117,11 @@ func TestTakeHooks(t *testing.T) {
 	spec := valid()
 	hook := func(name string) []specs.Hook { return []specs.Hook{{Path: "/" + name}} }
 	spec.Hooks = &specs.Hooks{Prestart: hook("a"), CreateRuntime: hook("b"), CreateContainer: hook("c"), Poststart: hook("d"), Poststop: hook("e")}
-	a := adapt(t, spec, Host{})
+	spec.Hooks.CreateContainer[0].Args = []string{"c", "x"}
+	a := adapt(t, spec, Host{Relay: [2]string{"/self", "relay"}})
+	relayed := []specs.Hook{{Path: "/self", Args: []string{"relay", "/bundle", "/c", "c", "x"}}}
 	want := specs.Hooks{Prestart: hook("a"), CreateRuntime: hook("b"), Poststart: hook("d"), Poststop: hook("e")}
-	if !reflect.DeepEqual(a.Hooks, want) || !reflect.DeepEqual(a.Spec.Hooks, &specs.Hooks{CreateContainer: hook("c")}) {
+	if !reflect.DeepEqual(a.Hooks, want) || !reflect.DeepEqual(a.Spec.Hooks, &specs.Hooks{CreateContainer: relayed}) {
 		t.Errorf("ours %+v, runsc's %+v", a.Hooks, a.Spec.Hooks)
 	}
 	spec.Hooks = &specs.Hooks{StartContainer: hook("f")}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -195,6 +196,26 @@ func TestOCIRoot(t *testing.T) {
 		if fileExists(root) {
 			t.Errorf("%s is left", root)
 		}
+	})
+}
+
+// Twenty containers at once, each with its own life.
+func TestOCITwentyAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		dir := c.bundle(t, "exec sleep 1000", nil)
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				id := fmt.Sprint("c", i)
+				for _, verb := range []string{"run -d -b " + dir + " " + id, "exec " + id + " true", "kill " + id + " KILL", "delete -f " + id} {
+					out := c.do(t, spawn{argv: []string{"/bin/sh", "-c", "$G " + verb + " < /dev/null > /dev/null 2> " + dir + "/err-" + id}})
+					if out.status != 0 {
+						t.Errorf("%s: %s", verb, read(t, dir+"/err-"+id))
+					}
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
 

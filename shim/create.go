@@ -189,10 +189,14 @@ func (c *Container) adapt(o *CreateOptions) (*bundle.Adapted, error) {
 	if err := os.WriteFile(c.path(emptyName), nil, 0o444); err != nil {
 		return nil, fmt.Errorf("cannot make a directory for container %q: %w", c.ID, err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find our own binary: %w", err)
+	}
 	adapted, err := bundle.Adapt(spec, o.Bundle, bundle.Host{
 		UserNS: !o.Host.RealRoot, OwnUserNS: !privileged(),
 		SELinux: active("/sys/fs/selinux/enforce"), AppArmor: active("/sys/module/apparmor/parameters/enabled"),
-		OOMScoreAdj: oomScoreAdj(), Empty: c.path(emptyName), Lookup: lookup,
+		OOMScoreAdj: oomScoreAdj(), Empty: c.path(emptyName), Lookup: lookup, Relay: [2]string{self, RelayName},
 	})
 	if err != nil {
 		return nil, err

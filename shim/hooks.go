@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -62,4 +63,35 @@ func (c *Container) runHook(h specs.Hook, s Status) error {
 		return fmt.Errorf("%s: %w, output: %s", h.Path, err, strings.TrimSpace(out.String()))
 	}
 	return nil
+}
+
+// RelayName is argv[0] of a process that stands between runsc and a hook.
+const RelayName = "gvisor-exec-relay"
+
+// Relay runs the hook that args name behind the bundle, with a state on its
+// standard input that names this bundle, and returns the status to exit with.
+func Relay(args []string) int {
+	if len(args) < 3 {
+		return 1
+	}
+	var state specs.State
+	if err := json.NewDecoder(os.Stdin).Decode(&state); err != nil {
+		fmt.Fprintln(os.Stderr, "cannot read the state:", err)
+		return 1
+	}
+	state.Bundle = args[1]
+	data, err := json.Marshal(state)
+	if err != nil {
+		return 1
+	}
+	argv := args[3:]
+	if len(argv) == 0 {
+		argv = []string{args[2]}
+	}
+	cmd := &exec.Cmd{Path: args[2], Args: argv, Env: os.Environ(), Stdin: bytes.NewReader(data), Stdout: os.Stdout, Stderr: os.Stderr}
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
