@@ -29,7 +29,7 @@ bin/gvisor-exec: FORCE
 bin/runsc: $(RUNSC_STAMP)
 	@test -x $@
 
-$(RUNSC_STAMP):
+$(RUNSC_STAMP): $(if $(wildcard bin/runsc),,FORCE)
 	@mkdir -p bin
 	@echo "building runsc $(GVISOR): a minute or two, once"
 	cd runsc/pinned && CGO_ENABLED=0 $(GO) build $(RUNSC_FLAGS) -o ../../bin/runsc gvisor.dev/gvisor/runsc

@@ -59,7 +59,7 @@ func TestOCIErrors(t *testing.T) {
 		for _, verb := range []string{"start", "state", "kill", "delete", "ps", "pause", "resume", "update", "events", "checkpoint"} {
 			c.run(t, verb, "nosuch").wantError(t, 1, `container "nosuch" does not exist`, "")
 		}
-		c.run(t, "exec", "nosuch", "true").wantError(t, 255, `container "nosuch" does not exist`, "")
+		c.run(t, "exec", "nosuch", "true").wantError(t, 255, `container "nosuch" does not exist`, "--")
 		c.run(t, "delete", "--force", "nosuch").want(t, 0, "", "")
 		c.run(t, "state", "a/b").wantError(t, 1, "invalid container ID format", "")
 		c.run(t, "state").wantError(t, 1, "0 arguments", "gvisor-exec state")

@@ -277,7 +277,7 @@ func (c *Container) settle(s Status) error {
 // lock keeps other verbs that change the container out until the file is closed,
 // and reads what the last of them has written.
 func (c *Container) lock() (*os.File, error) {
-	f, err := lockFile(c.path(lockName), 0, unix.LOCK_EX)
+	f, err := lockIn(c.dir, 0, unix.LOCK_EX)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &NotExistError{ID: c.ID}
 	}
@@ -295,7 +295,7 @@ func (c *Container) lock() (*os.File, error) {
 
 // locked reports whether a verb is at work on the container.
 func (c *Container) locked() bool {
-	f, err := lockFile(c.path(lockName), 0, unix.LOCK_EX|unix.LOCK_NB)
+	f, err := lockIn(c.dir, 0, unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
 		f.Close()
 	}

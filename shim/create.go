@@ -87,7 +87,7 @@ func reserve(root, id string) (*Container, *os.File, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make a directory for container %q: %w", id, err)
 	}
-	lock, err := lockFile(c.path(lockName), unix.O_CREAT, unix.LOCK_EX)
+	lock, err := lockIn(c.dir, unix.O_CREAT, unix.LOCK_EX)
 	if err == nil {
 		// sharedName has to be there before anybody could tidy the root.
 		err = os.MkdirAll(filepath.Join(root, sharedName), 0o700)
@@ -98,7 +98,7 @@ func reserve(root, id string) (*Container, *os.File, error) {
 		}
 	}
 	if err != nil {
-		removeRun(c.dir)
+		removeDir(c.dir)
 		return nil, nil, fmt.Errorf("cannot make a directory for container %q: %w", id, err)
 	}
 	c.ID = id

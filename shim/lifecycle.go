@@ -218,7 +218,7 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 // container id, if anything.
 func DeleteRemains(root, id string) error {
 	dir := filepath.Join(root, id)
-	lock, err := lockFile(filepath.Join(dir, lockName), unix.O_CREAT, unix.LOCK_EX)
+	lock, err := lockIn(dir, unix.O_CREAT, unix.LOCK_EX)
 	if err != nil {
 		return nil // there is no directory
 	}

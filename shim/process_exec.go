@@ -230,10 +230,10 @@ func (e *execution) attend(pid int, ended <-chan error) (int, error) {
 func (e *execution) finish(waited error) (int, error) {
 	status, err := e.client.Explain("exec", waited, e.cmd.ProcessState)
 	if e.terminal != nil {
-		e.terminal.Finish()
+		e.terminal.Finish(stdio.Forever)
 	}
 	if e.set != nil {
-		err = errors.Join(err, e.set.Finish())
+		err = errors.Join(err, e.set.Finish(stdio.Forever))
 	}
 	var failed *runsc.Error
 	if errors.As(err, &failed) {

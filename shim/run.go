@@ -98,13 +98,13 @@ func (a *attached) openStdio(terminal bool) (err error) {
 
 func (a *attached) closeStdio() error {
 	if a.terminal != nil {
-		a.terminal.Finish()
+		a.terminal.Finish(stdio.Forever)
 	}
 	if a.console != nil {
 		a.console.close()
 	}
 	if a.set != nil {
-		return a.set.Finish()
+		return a.set.Finish(stdio.Forever)
 	}
 	return nil
 }
