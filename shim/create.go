@@ -126,6 +126,11 @@ func (c *Container) create(o *CreateOptions) error {
 	if err := c.save(); err != nil {
 		return err
 	}
+	if o.PreserveFDs > 0 {
+		if err := c.addWaitingHook(adapted); err != nil {
+			return err
+		}
+	}
 	if err := bundle.Write(c.path(bundleName), adapted.Spec); err != nil {
 		return err
 	}

@@ -41,8 +41,8 @@ func numbers(n int) []int {
 	return list
 }
 
-// createWaiting makes the container with descriptors of ours.
-func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
+// addWaitingHook adds the hook at which runsc run stands still.
+func (c *Container) addWaitingHook(a *bundle.Adapted) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot find our own binary: %w", err)
@@ -56,9 +56,11 @@ func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 		a.Spec.Hooks = &specs.Hooks{}
 	}
 	a.Spec.Hooks.CreateRuntime = []specs.Hook{{Path: self, Args: []string{HookName, c.path(readyName), c.path(releaseName)}}}
-	if err := bundle.Write(c.path(bundleName), a.Spec); err != nil {
-		return err
-	}
+	return nil
+}
+
+// createWaiting makes the container with descriptors of ours.
+func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
 	cmd := client.RunDetachedCommand(c.ID, runsc.DetachedOpts{
@@ -66,7 +68,8 @@ func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 		PassFDs:    numbers(o.PreserveFDs),
 	})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = o.stdio(0), o.stdio(1), o.stdio(2), preserved(o.PreserveFDs)
-	if cmd, err = c.enter(cmd, a); err != nil {
+	cmd, err := c.enter(cmd, a)
+	if err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
