@@ -169,6 +169,9 @@ func (e *execution) openStdio(passed map[int]*os.File) (tty *os.File, err error)
 }
 
 func (e *execution) run() (int, error) {
+	// From here on: what comes before the process runs is for it all the same.
+	signals, stop := catchSignals()
+	defer stop()
 	if err := e.cmd.Start(); err != nil {
 		return 0, fmt.Errorf("cannot run %s: %w", e.client.Path, err)
 	}
@@ -199,14 +202,12 @@ func (e *execution) run() (int, error) {
 		if e.Detach {
 			return 0, nil
 		}
-		return e.attend(pid, ended)
+		return e.attend(pid, ended, signals)
 	}
 }
 
 // attend waits for the process, which is pid inside, and brings it our signals.
-func (e *execution) attend(pid int, ended <-chan error) (int, error) {
-	signals, stop := catchSignals()
-	defer stop()
+func (e *execution) attend(pid int, ended <-chan error, signals <-chan os.Signal) (int, error) {
 	if e.terminal != nil {
 		e.terminal.Raw()
 		e.terminal.Start()

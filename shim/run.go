@@ -114,12 +114,13 @@ func (a *attached) run() (int, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return 0, fmt.Errorf("cannot become a subreaper: %w", err)
 	}
+	// From here on: what comes before the process runs is for it all the same.
+	signals, stop := catchSignals()
+	defer stop()
 	c, err := Create(a.CreateOptions)
 	if err != nil {
 		return 0, err
 	}
-	signals, stop := catchSignals()
-	defer stop()
 	if a.console != nil {
 		master, err := a.console.receive()
 		if err == nil {
