@@ -84,6 +84,15 @@ func passFiles(fds map[int]*os.File) (args []string, files []*os.File) {
 // inherits a higher number: so runsc gets /dev/null at the one behind.
 const stdioFD = 253
 
+// withRoom adds null behind files at such a number, where the limit allows it.
+func withRoom(files []*os.File, null *os.File) []*os.File {
+	var l syscall.Rlimit
+	if high := uint64(stdioFD + len(files)); syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil && l.Cur > high {
+		files = append(append(files, make([]*os.File, stdioFD-FirstPassFD)...), null)
+	}
+	return files
+}
+
 // CommandLine returns the argv of Run.
 func (c Client) CommandLine(id string, opts RunOpts) []string {
 	args, _ := opts.args()
@@ -116,10 +125,7 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	defer null.Close()
 	c.Global.Log = log
 	args, files := opts.args()
-	var l syscall.Rlimit
-	if high := uint64(stdioFD + len(files)); syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil && l.Cur > high {
-		files = append(append(files, make([]*os.File, stdioFD-FirstPassFD)...), null)
-	}
+	files = withRoom(files, null)
 	r := &Running{cmd: c.Command(append(args, id)...), log: log}
 	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
 	r.cmd.ExtraFiles = files

@@ -26,6 +26,10 @@ type CreateOpts struct {
 	// ConsoleSocket is the path of a Unix socket that gets the terminal of a
 	// spec that asks for one.
 	ConsoleSocket string
+	// Inherit are files that runsc, but not the sandbox, gets and keeps open.
+	Inherit []*os.File
+	// Null is /dev/null. It makes a start faster (see stdioFD); nil: it does not.
+	Null *os.File
 }
 
 func (o CreateOpts) args() []string {
@@ -41,7 +45,12 @@ func (o CreateOpts) args() []string {
 
 // CreateCommand is `runsc create ID`, whose stdio will be the container's.
 func (c Client) CreateCommand(id string, o CreateOpts) *exec.Cmd {
-	return c.Command(append(append([]string{"create"}, o.args()...), id)...)
+	cmd := c.Command(append(append([]string{"create"}, o.args()...), id)...)
+	cmd.ExtraFiles = o.Inherit
+	if o.Null != nil {
+		cmd.ExtraFiles = withRoom(o.Inherit, o.Null)
+	}
+	return cmd
 }
 
 // DetachedOpts are the options of RunDetachedCommand.

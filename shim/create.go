@@ -347,14 +347,19 @@ func noCgroups(o *CreateOptions) string {
 func (c *Container) runCreate(o *CreateOptions, a *bundle.Adapted) error {
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
 	cmd := client.CreateCommand(c.ID, runsc.CreateOpts{
 		Bundle: c.path(bundleName), PIDFile: c.path(pidName), ConsoleSocket: o.ConsoleSocket,
+		// Should we be killed, whoever deletes the container waits for runsc, which
+		// goes on, before he looks for what is to be removed.
+		Inherit: []*os.File{o.lock}, Null: null,
 	})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)
-	// Should we be killed, whoever deletes the container waits for runsc, which
-	// goes on, before he looks for what is to be removed.
-	cmd.ExtraFiles = []*os.File{o.lock}
-	cmd, err := c.enter(cmd, a)
+	cmd, err = c.enter(cmd, a)
 	if err != nil {
 		return err
 	}

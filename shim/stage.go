@@ -122,7 +122,7 @@ func (o *stageOrder) become() error {
 	}
 	// Each descriptor is moved down over one that is not needed any more.
 	for fd := range o.Files {
-		if err := unix.Dup3(fdStageFiles+fd, fd, 0); err != nil {
+		if err := unix.Dup3(fdStageFiles+fd, fd, 0); err != nil && err != unix.EBADF { // some are not open
 			return fmt.Errorf("cannot move descriptor %d: %w", fd, err)
 		}
 	}
