@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,9 @@ import (
 	"github.com/gvisor-exec/gvisor-exec/internal/probe"
 )
 
-// testUser is the ordinary user of the tests, made where it is missing.
-const testUser = "gvisor-exec-test"
+// testUser is the ordinary user of the tests, made where it is missing. Two test
+// runs at once need two of them.
+var testUser = cmp.Or(os.Getenv("GVISOR_EXEC_TEST_USER"), "gvisor-exec-test")
 
 var (
 	// binDir holds copies of the binaries that every user can execute: the
@@ -124,8 +126,8 @@ func each(t *testing.T, test func(t *testing.T, c *caller)) {
 	t.Helper()
 	for _, c := range callers {
 		t.Run(c.name, func(t *testing.T) {
+			t.Cleanup(func() { c.checkClean(t) }) // after the test's own
 			test(t, c)
-			c.checkClean(t)
 		})
 	}
 	if len(callers) == 1 {
@@ -296,7 +298,7 @@ func (c *caller) checkClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, c.state) {
+		if strings.Contains(line, c.state+"/") {
 			t.Errorf("a mount is left: %s", line)
 		}
 	}

@@ -59,14 +59,20 @@ type RunOpts struct {
 	Attr *syscall.SysProcAttr
 }
 
-// firstPassFD is the descriptor number in runsc of the first passed file.
-const firstPassFD = 3
+// FirstPassFD is the descriptor number in runsc of the first passed file, that
+// with the lowest number in the command.
+const FirstPassFD = 3
 
 func (o RunOpts) args() (args []string, files []*os.File) {
-	args = append(args, "run", "--bundle="+o.Bundle)
-	for _, guest := range sortedKeys(o.PassFDs) {
-		args = append(args, fmt.Sprintf("--pass-fd=%d:%d", firstPassFD+len(files), guest))
-		files = append(files, o.PassFDs[guest])
+	passed, files := passFiles(o.PassFDs)
+	return append([]string{"run", "--bundle=" + o.Bundle}, passed...), files
+}
+
+// passFiles are the flags that map files to the command's descriptor numbers.
+func passFiles(fds map[int]*os.File) (args []string, files []*os.File) {
+	for _, guest := range sortedKeys(fds) {
+		args = append(args, fmt.Sprintf("--pass-fd=%d:%d", FirstPassFD+len(files), guest))
+		files = append(files, fds[guest])
 	}
 	return args, files
 }
@@ -77,6 +83,15 @@ func (o RunOpts) args() (args []string, files []*os.File) {
 // an RCU grace period, 5 to 10 ms of a start. It need not grow where the process
 // inherits a higher number: so runsc gets /dev/null at the one behind.
 const stdioFD = 253
+
+// withRoom adds null behind files at such a number, where the limit allows it.
+func withRoom(files []*os.File, null *os.File) []*os.File {
+	var l syscall.Rlimit
+	if high := uint64(stdioFD + len(files)); syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil && l.Cur > high {
+		files = append(append(files, make([]*os.File, stdioFD-FirstPassFD)...), null)
+	}
+	return files
+}
 
 // CommandLine returns the argv of Run.
 func (c Client) CommandLine(id string, opts RunOpts) []string {
@@ -110,10 +125,7 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	defer null.Close()
 	c.Global.Log = log
 	args, files := opts.args()
-	var l syscall.Rlimit
-	if high := uint64(stdioFD + len(files)); syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil && l.Cur > high {
-		files = append(append(files, make([]*os.File, stdioFD-firstPassFD)...), null)
-	}
+	files = withRoom(files, null)
 	r := &Running{cmd: c.Command(append(args, id)...), log: log}
 	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
 	r.cmd.ExtraFiles = files
@@ -272,9 +284,14 @@ func (c Client) Version(ctx context.Context) (string, error) {
 }
 
 func (c Client) output(ctx context.Context, args ...string) ([]byte, error) {
+	return c.outputFrom(ctx, nil, args...)
+}
+
+// outputFrom runs a verb whose standard input is stdin; nil: /dev/null.
+func (c Client) outputFrom(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
 	cmd := c.Command(args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot run %s: %w", c.Path, err)
 	}

@@ -38,6 +38,9 @@ type Network string
 const (
 	NetworkNone Network = "none"
 	NetworkHost Network = "host"
+	// NetworkSandbox is gVisor's own stack on the interfaces of the network
+	// namespace that the spec names.
+	NetworkSandbox Network = "sandbox"
 )
 
 func (n *Network) String() string {
@@ -48,7 +51,9 @@ func (n *Network) String() string {
 }
 
 // Values are the networks there are.
-func (*Network) Values() []string { return []string{string(NetworkNone), string(NetworkHost)} }
+func (*Network) Values() []string {
+	return []string{string(NetworkNone), string(NetworkHost), string(NetworkSandbox)}
+}
 
 // Set accepts the name of a network.
 func (n *Network) Set(s string) error { return setEnum(n, s, n.Values()) }
@@ -74,6 +79,14 @@ type GlobalFlags struct {
 	// IgnoreHostSettings skips runsc's look at the host's tunables, which
 	// costs a tenth of a cold start.
 	IgnoreHostSettings bool
+	// SharedRoot is the directory of what sandboxes with different Roots share.
+	SharedRoot string
+	// NetRaw leaves the command CAP_NET_RAW where the spec has it.
+	NetRaw bool
+	// OCISeccomp applies the spec's seccomp filter inside the sandbox.
+	OCISeccomp bool
+	// SystemdCgroup makes cgroups through systemd.
+	SystemdCgroup bool
 }
 
 func (g GlobalFlags) args() []string {
@@ -105,6 +118,10 @@ func (g GlobalFlags) args() []string {
 		str("debug-log", g.DebugLog)
 	}
 	flag("strace", g.Strace)
+	str("shared-root", g.SharedRoot)
+	flag("net-raw", g.NetRaw)
+	flag("oci-seccomp", g.OCISeccomp)
+	flag("systemd-cgroup", g.SystemdCgroup)
 	return args
 }
 

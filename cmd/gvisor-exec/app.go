@@ -17,10 +17,14 @@ var version = "devel"
 // run does what argv asks for and returns the exit status.
 func run(argv []string) int {
 	inv := invocation{}
-	argv, inv.command, inv.fresh = splitArgv(argv)
-	err := newApp(&inv).Run(argv)
-	if err == nil {
+	app := newApp(&inv)
+	argv = inv.arrange(app, argv)
+	err := app.Run(argv)
+	switch {
+	case err == nil:
 		return inv.status
+	case inv.oci:
+		return inv.reportOCI(err)
 	}
 	// A command that ran and failed has the last word, whatever failed after it.
 	if status := report(err); inv.status == 0 {
@@ -37,6 +41,12 @@ type invocation struct {
 	fresh  bool
 	flags  execFlags
 	status int
+
+	// oci says that the verb is one of runc's, verb which.
+	oci    bool
+	verb   string
+	global globalFlags
+	inside insideFlags
 }
 
 // splitArgv splits argv at the first --. What follows is the command, verbatim:
@@ -54,25 +64,26 @@ func splitArgv(argv []string) (ours, command []string, found bool) {
 func newApp(inv *invocation) *cli.App {
 	inv.flags.setDefaults()
 	cli.FlagStringer = describeFlag
+	cli.VersionPrinter = printVersion
 	onUsageError := func(_ *cli.Context, err error, _ bool) error { return &usageError{err: err} }
 	app := &cli.App{
 		Name:            "gvisor-exec",
 		Usage:           "run what you did not write in a fresh gVisor sandbox",
-		UsageText:       "gvisor-exec exec [flags] -- CMD [ARG…]\ngvisor-exec [flags] -- CMD [ARG…]",
+		UsageText:       "gvisor-exec exec [flags] -- CMD [ARG…]\ngvisor-exec [flags] -- CMD [ARG…]\ngvisor-exec [flags] VERB [flags] [ID] …",
 		Description:     description,
 		Version:         fullVersion(),
 		HideHelpCommand: true,
-		Flags:           inv.flags.list(),
+		Flags:           append(inv.flags.list(), inv.global.list()...),
 		Action:          inv.exec,
-		Commands: []*cli.Command{{
+		Commands: append([]*cli.Command{{
 			Name:            "exec",
-			Usage:           "run a host command in a fresh sandbox",
-			UsageText:       "gvisor-exec exec [flags] -- CMD [ARG…]",
-			Flags:           inv.flags.list(),
+			Usage:           "run a host command in a fresh sandbox, or a process in a container",
+			UsageText:       "gvisor-exec exec [flags] -- CMD [ARG…]\ngvisor-exec exec [flags] ID CMD [ARG…]",
+			Flags:           append(inv.flags.list(), inv.insideList()...),
 			Action:          inv.exec,
 			HideHelpCommand: true,
 			OnUsageError:    onUsageError,
-		}, generateCommand()},
+		}, generateCommand()}, inv.runcCommands(onUsageError)...),
 		OnUsageError:              onUsageError,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		DisableSliceFlagSeparator: true,

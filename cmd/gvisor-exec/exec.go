@@ -24,6 +24,12 @@ import (
 
 // exec is the verb exec and the short form: a fresh sandbox for one command.
 func (inv *invocation) exec(c *cli.Context) error {
+	if inv.oci {
+		return inv.execInside(c)
+	}
+	if err := refuseFlags(c, "without the id of a container", (&invocation{}).insideList()); err != nil {
+		return err
+	}
 	switch {
 	case c.Args().Present() && c.Command.Name == "exec":
 		return usagef("gvisor-exec exec [flags] -- CMD [ARG…]", "cannot run %q: the command follows a --", c.Args().First())
@@ -39,6 +45,9 @@ func (inv *invocation) exec(c *cli.Context) error {
 	inherited, err := closeInherited(int(inv.flags.preserve))
 	if err != nil {
 		return err
+	}
+	if inv.flags.network == runsc.NetworkSandbox {
+		return usagef("", "-network sandbox is not available for a fresh sandbox in this version: none or host")
 	}
 	opts, err := inv.options()
 	if err != nil {

@@ -39,16 +39,6 @@ func (m *terminalMode) Set(s string) error {
 	return nil
 }
 
-// network is runsc.Network with the values that users will have one day.
-type network struct{ *runsc.Network }
-
-func (n network) Set(s string) error {
-	if s == "sandbox" {
-		return errors.New("sandbox is not available in this version: none or host")
-	}
-	return n.Network.Set(s)
-}
-
 // execFlags are the flags of a fresh sandbox.
 type execFlags struct {
 	platform  runsc.Platform
@@ -101,7 +91,7 @@ func (f *execFlags) setDefaults() {
 func (f *execFlags) list() []cli.Flag {
 	flags := []cli.Flag{
 		value("platform", "how system calls are intercepted: `systrap`, ptrace or kvm", &f.platform),
-		value("network", "`none`, or host: the caller's own network", network{&f.network}),
+		value("network", "`none`, or host: the caller's own network; for a container also sandbox: gVisor's own stack", &f.network),
 		value("cwd", "working directory `DIR` (default: the caller's)", str(&f.cwd)),
 		value("rootfs", "`DIR` is the root, instead of /, and stays untouched", str(&f.rootfs)),
 		value("overlay", "ephemeral writes go to a file (`self`), to RAM (memory) or nowhere (none)", &f.overlay),

@@ -72,17 +72,8 @@ func manPage(w io.Writer, app *cli.App) {
 		fmt.Fprintf(w, "%s\n", roff(line))
 	}
 	fmt.Fprintf(w, ".SH DESCRIPTION\n%s\n.SH OPTIONS\n", roff(description))
-	for _, doc := range flagDocs(app.Flags) {
-		var names []string
-		for _, name := range doc.names {
-			names = append(names, "\\fB\\-"+roff(name)+"\\fR")
-		}
-		fmt.Fprintf(w, ".TP\n%s", strings.Join(names, ", "))
-		if doc.arg != "" {
-			fmt.Fprintf(w, " \\fI%s\\fR", roff(doc.arg))
-		}
-		fmt.Fprintf(w, "\n%s\n", roff(doc.usage))
-	}
+	manFlags(w, flagDocs(app.Flags))
+	manVerbs(w, app)
 	fmt.Fprintln(w, ".SH EXIT STATUS")
 	for _, s := range statuses {
 		fmt.Fprintf(w, ".TP\n%s\n%s\n", roff(s.status), roff(s.meaning))
@@ -138,7 +129,10 @@ _gvisor_exec() {
 			fmt.Fprintf(w, "\t-%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", strings.Join(doc.names, "|-"))
 		}
 	}
-	fmt.Fprintf(w, "\tesac\n\tCOMPREPLY=($(compgen -W \"exec -- %s\" -- \"$cur\"))\n}\ncomplete -F _gvisor_exec gvisor-exec\n", strings.Join(words(docs), " "))
+	fmt.Fprint(w, "\tesac\n")
+	bashVerbs(w, app)
+	fmt.Fprintf(w, "\tCOMPREPLY=($(compgen -W \"%s -- %s\" -- \"$cur\"))\n}\ncomplete -F _gvisor_exec gvisor-exec\n",
+		strings.Join(verbNames(app), " "), strings.Join(words(docs), " "))
 }
 
 func zshCompletion(w io.Writer, app *cli.App) {
@@ -156,11 +150,13 @@ func zshCompletion(w io.Writer, app *cli.App) {
 			fmt.Fprintf(w, "\t'*-%s[%s]%s' \\\n", name, escape.Replace(doc.usage), action)
 		}
 	}
-	fmt.Fprint(w, "\t'1:verb:(exec)' \\\n\t'*::command:_normal'\n")
+	fmt.Fprintf(w, "\t'1:verb:(%s)' \\\n\t'*:: :->rest'\n", strings.Join(verbNames(app), " "))
+	zshVerbs(w, app)
 }
 
 func fishCompletion(w io.Writer, app *cli.App) {
-	fmt.Fprint(w, "# generated, do not edit\ncomplete -c gvisor-exec -n __fish_use_subcommand -a exec -d 'run a host command in a fresh sandbox'\n")
+	fmt.Fprint(w, "# generated, do not edit\n")
+	fishVerbs(w, app)
 	escape := strings.NewReplacer(`\`, `\\`, "'", `\'`)
 	for _, doc := range flagDocs(app.Flags) {
 		for _, name := range doc.names {

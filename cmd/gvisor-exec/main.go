@@ -16,6 +16,12 @@ func main() {
 	case shim.KeeperName:
 		shim.Keep()
 		return
+	case shim.StageName:
+		os.Exit(shim.Stage())
+	case shim.HookName:
+		os.Exit(shim.Hook(os.Args))
+	case shim.RelayName:
+		os.Exit(shim.Relay(os.Args))
 	case probe.ChildArg:
 		return
 	}

@@ -57,3 +57,28 @@ func UserNamespaces() Check {
 
 // ChildArg is argv[0] of a process that is to exit at once with status 0.
 const ChildArg = "gvisor-exec-probe"
+
+// Command looks for a program in $PATH; fix is what installs it.
+func Command(name, fix string) Check {
+	if _, err := exec.LookPath(name); err != nil {
+		return Check{Name: name, Reason: "it is not installed", Fix: fix}
+	}
+	return Check{Name: name, OK: true}
+}
+
+// TunDevice finds out whether everybody may make a network interface of his own,
+// as user-mode networks do.
+func TunDevice() Check {
+	const path = "/dev/net/tun"
+	c := Check{Name: path, Fix: "as root: chmod 666 " + path}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		c.Reason = err.Error()
+	case info.Mode().Perm()&0o006 != 0o006:
+		c.Reason = "its mode keeps ordinary users out: " + info.Mode().Perm().String()
+	default:
+		return Check{Name: path, OK: true}
+	}
+	return c
+}

@@ -31,6 +31,8 @@ type Options struct {
 	// Ranges are the subordinate ids mapped from 1 on; none: only the caller's
 	// own ids exist in the namespace.
 	Ranges Ranges
+	// UIDs and GIDs, if any, are the mappings in place of all that.
+	UIDs, GIDs []Map
 	// SharePID leaves out the PID namespace.
 	SharePID bool
 	// Terminal is the descriptor in the new process of its controlling
@@ -55,8 +57,9 @@ func Start(o Options) (*exec.Cmd, error) {
 	if !o.SharePID {
 		attr.Cloneflags |= unix.CLONE_NEWPID
 	}
+	maps := o.maps()
 	switch {
-	case o.User && o.Ranges.empty():
+	case o.User && maps == nil:
 		attr.Cloneflags |= unix.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
@@ -77,8 +80,8 @@ func Start(o Options) (*exec.Cmd, error) {
 		}
 		return nil, fmt.Errorf("cannot create namespaces: %w", err)
 	}
-	if o.User && !o.Ranges.empty() {
-		if err := o.Ranges.apply(cmd.Process.Pid); err != nil {
+	if o.User && maps != nil {
+		if err := maps.apply(cmd.Process.Pid); err != nil {
 			cmd.Process.Kill()
 			cmd.Wait()
 			return nil, err
@@ -165,29 +168,4 @@ func parseRange(file io.Reader, names []string) Range {
 		}
 	}
 	return Range{}
-}
-
-// apply maps the caller to 0 and the ranges from 1 on, in the user namespace
-// of pid, through the setuid helpers of the shadow suite.
-func (r Ranges) apply(pid int) error {
-	for _, m := range []struct {
-		helper string
-		own    int
-		sub    Range
-	}{
-		{"newuidmap", os.Geteuid(), r.UIDs},
-		{"newgidmap", os.Getegid(), r.GIDs},
-	} {
-		helper, err := exec.LookPath(m.helper)
-		if err != nil {
-			return fmt.Errorf("cannot map subordinate ids: %s is not installed", m.helper)
-		}
-		cmd := exec.Command(helper, fmt.Sprint(pid),
-			"0", fmt.Sprint(m.own), "1",
-			"1", fmt.Sprint(m.sub.First), fmt.Sprint(m.sub.Size))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("cannot map subordinate ids: %s: %s", m.helper, strings.TrimSpace(string(out)))
-		}
-	}
-	return nil
 }

@@ -1,0 +1,230 @@
+package shim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gvisor-exec/gvisor-exec/runsc"
+)
+
+// client is how runsc is called from start on, where what create and the engine
+// made of the network namespace is known.
+func (c *Container) client() runsc.Client {
+	client := c.Runsc
+	if c.AutoNetwork && !connected(c.Pid) {
+		client.Global.Network = runsc.NetworkNone
+	}
+	return client
+}
+
+// Start starts the process of a created container.
+func (c *Container) Start() error {
+	return c.launch("start", func() error { return c.client().Start(context.Background(), c.ID) })
+}
+
+// Restore starts a created container from the checkpoint in the directory
+// imagePath.
+func (c *Container) Restore(imagePath string) error {
+	return c.launch("restore", func() error {
+		return c.client().Restore(context.Background(), c.ID, runsc.RestoreOpts{Bundle: c.path(bundleName), ImagePath: imagePath})
+	})
+}
+
+func (c *Container) launch(verb string, do func() error) error {
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	switch s := c.status(); {
+	case s == Stopped:
+		return errors.New("cannot start a container that has stopped") // runc's words
+	case s != Created:
+		return fmt.Errorf("cannot %s a container in the %s state", verb, s)
+	case c.NoProcess:
+		return errors.New("cannot start a container without a process: the spec has none")
+	}
+	if c.Waiting != 0 {
+		do = c.release
+	}
+	if err := c.change(Running, do); err != nil {
+		return c.explainStart(err)
+	}
+	if err := c.runHooks("poststart", c.Hooks.Poststart, Running); err != nil {
+		c.killSandbox()
+		return err
+	}
+	return nil
+}
+
+// explainStart puts into runc's words that the sandbox could not find or execute
+// the command.
+func (c *Container) explainStart(err error) error {
+	var failed *runsc.Error
+	if !errors.As(err, &failed) || len(c.Process.Args) == 0 {
+		return err
+	}
+	switch fault, words := failed.Command(); fault {
+	case runsc.CommandNotFound, runsc.CommandNotExecutable:
+		return fmt.Errorf("unable to start container process: exec: %q: %s", c.Process.Args[0], words)
+	}
+	return err
+}
+
+// killSandbox ends all of the container at once, from outside.
+func (c *Container) killSandbox() {
+	if c.alive() {
+		syscall.Kill(c.Pid, syscall.SIGKILL)
+	}
+}
+
+// Pause stops the processes of a container; Resume lets them go on.
+func (c *Container) Pause() error {
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if s := c.status(); s != Running && s != Created {
+		return fmt.Errorf("container not running or created: %s", s) // runc's words
+	}
+	return c.change(Paused, func() error { return c.Runsc.Pause(context.Background(), c.ID) })
+}
+
+// Resume lets a paused container go on, and delivers the signals that came
+// meanwhile.
+func (c *Container) Resume() error {
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if c.status() != Paused {
+		return errors.New("container not paused") // runc's words
+	}
+	if err := c.change(Running, func() error { return c.Runsc.Resume(context.Background(), c.ID) }); err != nil {
+		return err
+	}
+	pending := c.Pending
+	c.Pending = nil
+	if len(pending) == 0 {
+		return nil
+	}
+	for _, n := range pending {
+		if err := c.Runsc.Kill(context.Background(), c.ID, syscall.Signal(n), false); err != nil {
+			return err
+		}
+	}
+	return c.save()
+}
+
+// Update changes the limits of a container.
+func (c *Container) Update(r *specs.LinuxResources) error {
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if s := c.status(); s == Stopped {
+		return errors.New("cannot update a container that has stopped")
+	}
+	if c.NoCgroups != "" {
+		return fmt.Errorf("cannot update container %q: it has no cgroup: %s", c.ID, c.NoCgroups)
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("cannot update container %q: %w", c.ID, err)
+	}
+	return c.Runsc.Update(context.Background(), c.ID, bytes.NewReader(data))
+}
+
+// Checkpoint writes the state of a container to the directory imagePath. It
+// ends then, unless leaveRunning.
+func (c *Container) Checkpoint(imagePath string, leaveRunning bool) error {
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if s := c.status(); s != Running {
+		return fmt.Errorf("cannot checkpoint a container in the %s state", s)
+	}
+	after := Stopped
+	if leaveRunning {
+		after = Running
+	}
+	return c.change(after, func() error {
+		return c.Runsc.Checkpoint(context.Background(), c.ID, runsc.CheckpointOpts{ImagePath: imagePath, LeaveRunning: leaveRunning})
+	})
+}
+
+// Stats returns an event with what the container uses, in runc's JSON.
+func (c *Container) Stats() (json.RawMessage, error) {
+	if s := c.status(); s == Stopped {
+		return nil, errors.New("container not running") // runc's words
+	}
+	return c.Runsc.Stats(context.Background(), c.ID)
+}
+
+// Processes returns the processes of a container, with their pids inside.
+func (c *Container) Processes() ([]runsc.Process, error) {
+	switch s := c.status(); s {
+	case Stopped:
+		return nil, errors.New("container not running") // runc's words
+	case Created:
+		return nil, nil
+	}
+	return c.Runsc.Processes(context.Background(), c.ID)
+}
+
+// Delete removes a container that is not running; with force, any. Warnings
+// go to warn.
+func (c *Container) Delete(force bool, warn func(format string, args ...any)) error {
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if s := c.status(); s != Stopped && s != Created && !force {
+		return fmt.Errorf("cannot delete container %q that is not stopped: %s", c.ID, s)
+	}
+	c.tell(wordNever) // if a runsc run still waits: it removes what it has made
+	// Dead or created, runsc may call it running: it counts zombies.
+	if err := c.Runsc.Delete(context.Background(), c.ID, runsc.DeleteOpts{Force: true}); err != nil {
+		if !force {
+			return err
+		}
+		warn("%v", err)
+	}
+	c.killSandbox()
+	for _, h := range c.Hooks.Poststop {
+		if err := c.runHook(h, Stopped); err != nil {
+			warn("cannot run poststop hook: %v", err)
+		}
+	}
+	return removeContainer(c.dir)
+}
+
+// DeleteRemains removes what a create that was killed early has left of the
+// container id, if anything.
+func DeleteRemains(root, id string) error {
+	dir := filepath.Join(root, id)
+	lock, err := lockIn(dir, unix.O_CREAT, unix.LOCK_EX)
+	if err != nil {
+		return nil // there is no directory
+	}
+	defer lock.Close()
+	if _, err := os.Stat(filepath.Join(dir, stateName)); err == nil {
+		return nil // its create went on meanwhile
+	}
+	return removeContainer(dir)
+}

@@ -1,0 +1,38 @@
+package shim
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// process is what /proc/PID/stat says of one.
+type process struct {
+	// dead: a zombie, or about to vanish.
+	dead bool
+	// start is when it started, in ticks after the boot of the host.
+	start uint64
+}
+
+// The fields of /proc/PID/stat behind the name, counted from the state.
+const fieldStart = 19
+
+func readProcess(pid int) (process, error) {
+	if pid <= 0 {
+		return process{}, fmt.Errorf("no process %d", pid)
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return process{}, err
+	}
+	// The name, in parentheses, may hold anything.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) <= fieldStart {
+		return process{}, fmt.Errorf("cannot read /proc/%d/stat", pid)
+	}
+	p := process{dead: strings.ContainsAny(fields[0], "ZXx")}
+	p.start, err = strconv.ParseUint(fields[fieldStart], 10, 64)
+	return p, err
+}
