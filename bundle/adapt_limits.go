@@ -26,6 +26,20 @@ func fillResources(a *adaptation) error {
 	return nil
 }
 
+// noteNetwork: a new and empty network is not always going to stay so.
+func noteNetwork(a *adaptation) error {
+	for _, ns := range a.Spec.Linux.Namespaces {
+		switch {
+		case ns.Type == specs.UserNamespace:
+			a.NewNetwork = false
+			return nil
+		case ns.Type == specs.NetworkNamespace:
+			a.NewNetwork = ns.Path == ""
+		}
+	}
+	return nil
+}
+
 // noteNetRaw: runsc takes CAP_NET_RAW away unless it is told not to.
 func noteNetRaw(a *adaptation) error {
 	if c := a.Spec.Process.Capabilities; c != nil {

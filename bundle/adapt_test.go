@@ -247,6 +247,24 @@ func TestFillResources(t *testing.T) {
 	}
 }
 
+func TestNoteNetwork(t *testing.T) {
+	for want, list := range map[bool][]specs.LinuxNamespace{
+		true:  {{Type: specs.NetworkNamespace}},
+		false: {{Type: specs.NetworkNamespace}, {Type: specs.UserNamespace}},
+	} {
+		spec := valid()
+		spec.Linux.Namespaces = list
+		if got := adapt(t, spec, Host{}).NewNetwork; got != want {
+			t.Errorf("%+v: %v", list, got)
+		}
+	}
+	spec := valid()
+	spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: "/x"}}
+	if adapt(t, spec, Host{}).NewNetwork {
+		t.Error("an engine's namespace")
+	}
+}
+
 func TestNoteNetRaw(t *testing.T) {
 	spec := valid()
 	if adapt(t, spec, Host{}).NetRaw {

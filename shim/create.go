@@ -204,6 +204,11 @@ func (c *Container) configure(o *CreateOptions, a *bundle.Adapted) {
 		NetRaw:             a.NetRaw, OCISeccomp: a.Seccomp,
 	}
 	g.Network, c.AutoNetwork = chooseNetwork(o.Network, a.Spec)
+	if c.AutoNetwork && o.PreserveFDs > 0 && a.NewNetwork && len(c.Hooks.CreateRuntime) == 0 {
+		// Its runsc starts with what it was created with, and who might still fill
+		// the namespace is not in sight.
+		g.Network, c.AutoNetwork = runsc.NetworkNone, false
+	}
 	switch o.Overlay {
 	case bundle.OverlaySelf:
 		g.Overlay2 = "root:self"
