@@ -63,7 +63,7 @@ func (c *Container) addWaitingHook(a *bundle.Adapted) error {
 func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
-	cmd := client.RunDetachedCommand(c.ID, runsc.DetachedOpts{
+	cmd := client.RunDetachedCommand(c.inner(), runsc.DetachedOpts{
 		CreateOpts: runsc.CreateOpts{Bundle: c.path(bundleName), ConsoleSocket: o.ConsoleSocket},
 		PassFDs:    numbers(o.PreserveFDs),
 	})

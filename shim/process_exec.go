@@ -130,7 +130,7 @@ func (e *execution) command() error {
 		// The terminal's signals come through us alone.
 		attr.Setpgid = true
 	}
-	e.cmd = e.client.ExecCommand(e.c.ID, runsc.ExecOpts{
+	e.cmd = e.client.ExecCommand(e.c.inner(), runsc.ExecOpts{
 		Process: filepath.Join(e.dir, processName), PIDFile: filepath.Join(e.dir, pidName),
 		InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: passed,
 	})
@@ -248,7 +248,7 @@ func (e *execution) attend(pid int, ended <-chan struct{}, signals <-chan os.Sig
 				continue
 			}
 			// An error means that it has just ended, which we shall see.
-			e.c.Runsc.KillProcess(context.Background(), e.c.ID, s.(syscall.Signal), pid)
+			e.c.Runsc.KillProcess(context.Background(), e.c.inner(), s.(syscall.Signal), pid)
 		}
 	}
 }
