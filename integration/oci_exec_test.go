@@ -85,7 +85,7 @@ func TestOCIExecDetached(t *testing.T) {
 		if err != nil || syscall.Kill(pid, 0) != nil {
 			t.Fatalf("pid %d, %v", pid, err)
 		}
-		if o := c.run(t, "ps", "x"); strings.Count(o.stdout, "sleep") != 2 {
+		if o := c.run(t, "ps", "x"); strings.Count(o.stdout, "\n") != 3 {
 			t.Errorf("%+v", o)
 		}
 		if o := c.create(t, dir, "exec", "-d", "--pid-file", "none", "x", "nosuch"); o.status != 255 || fileExists(filepath.Join(dir, "none")) {
