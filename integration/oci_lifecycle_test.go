@@ -250,6 +250,8 @@ func TestOCIKilledSandbox(t *testing.T) {
 		syscall.Kill(c.stateOf(t, "x").Pid, syscall.SIGKILL)
 		c.await(t, "x", "stopped")
 		c.run(t, "delete", "x").want(t, 0, "", "")
+		// The sentry's stubs end on their own, a little later.
+		eventually(t, "no process", func() bool { return len(processes()) == 0 })
 	})
 }
 

@@ -78,6 +78,23 @@ func (c Client) RunDetachedCommand(id string, o DetachedOpts) *exec.Cmd {
 	return c.Command(append(append([]string{"run"}, o.args()...), id)...)
 }
 
+// StartCommand is `runsc start ID`, whose stdio is that of a container in a
+// sandbox that another has made.
+func (c Client) StartCommand(id string) *exec.Cmd { return c.Command("start", id) }
+
+// Wait waits for the end of a container and returns its status.
+func (c Client) Wait(ctx context.Context, id string) (int, error) {
+	out, err := c.output(ctx, "wait", id)
+	if err != nil {
+		return 0, err
+	}
+	var result struct{ ExitStatus int }
+	if err := json.Unmarshal(out, &result); err != nil {
+		return 0, fmt.Errorf("cannot read what runsc wait says: %w", err)
+	}
+	return result.ExitStatus, nil
+}
+
 // Start starts the command of a created container.
 func (c Client) Start(ctx context.Context, id string) error {
 	_, err := c.output(ctx, "start", id)

@@ -105,7 +105,7 @@ func reserve(root, id string) (*Container, *os.File, error) {
 func (c *Container) abandon() error {
 	if c.Runsc.Path != "" {
 		// There may be nothing to delete.
-		c.Runsc.Delete(context.Background(), c.ID, runsc.DeleteOpts{Force: true})
+		c.Runsc.Delete(context.Background(), c.inner(), runsc.DeleteOpts{Force: true})
 	}
 	return removeContainer(c.dir)
 }
@@ -119,10 +119,15 @@ func (c *Container) create(o *CreateOptions) error {
 		return err
 	}
 	c.configure(o, adapted)
+	if adapted.Sandbox != "" {
+		if err := c.join(o, adapted); err != nil {
+			return err
+		}
+	}
 	if err := c.save(); err != nil {
 		return err
 	}
-	if o.PreserveFDs > 0 {
+	if o.PreserveFDs > 0 && c.Sandbox == "" {
 		if err := c.addWaitingHook(adapted); err != nil {
 			return err
 		}
@@ -131,9 +136,14 @@ func (c *Container) create(o *CreateOptions) error {
 		return err
 	}
 	raiseLimits()
-	if o.PreserveFDs > 0 {
+	switch {
+	case c.Sandbox != "":
+		if err = c.runCreate(o, adapted); err == nil {
+			err = c.startWaiter(o)
+		}
+	case o.PreserveFDs > 0:
 		err = c.createWaiting(o, adapted)
-	} else {
+	default:
 		err = c.runCreate(o, adapted)
 	}
 	if err != nil {
@@ -204,6 +214,11 @@ func (c *Container) configure(o *CreateOptions, a *bundle.Adapted) {
 		NetRaw:             a.NetRaw, OCISeccomp: a.Seccomp,
 	}
 	g.Network, c.AutoNetwork = chooseNetwork(o.Network, a.Spec)
+	if c.AutoNetwork && o.PreserveFDs > 0 && a.NewNetwork && len(c.Hooks.CreateRuntime) == 0 {
+		// Its runsc starts with what it was created with, and who might still fill
+		// the namespace is not in sight.
+		g.Network, c.AutoNetwork = runsc.NetworkNone, false
+	}
 	switch o.Overlay {
 	case bundle.OverlaySelf:
 		g.Overlay2 = "root:self"
@@ -246,7 +261,7 @@ func (c *Container) runCreate(o *CreateOptions, a *bundle.Adapted) error {
 		return err
 	}
 	defer null.Close()
-	cmd := client.CreateCommand(c.ID, runsc.CreateOpts{
+	cmd := client.CreateCommand(c.inner(), runsc.CreateOpts{
 		Bundle: c.path(bundleName), PIDFile: c.path(pidName), ConsoleSocket: o.ConsoleSocket,
 		// Should we be killed, whoever deletes the container waits for runsc, which
 		// goes on, before he looks for what is to be removed.

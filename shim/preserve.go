@@ -63,7 +63,7 @@ func (c *Container) addWaitingHook(a *bundle.Adapted) error {
 func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
-	cmd := client.RunDetachedCommand(c.ID, runsc.DetachedOpts{
+	cmd := client.RunDetachedCommand(c.inner(), runsc.DetachedOpts{
 		CreateOpts: runsc.CreateOpts{Bundle: c.path(bundleName), ConsoleSocket: o.ConsoleSocket},
 		PassFDs:    numbers(o.PreserveFDs),
 	})
@@ -102,7 +102,12 @@ func Hook(args []string) int {
 	if len(args) != 3 || json.NewDecoder(os.Stdin).Decode(&state) != nil {
 		return 1
 	}
-	// If create has been killed, nobody reads.
+	// For writing too: so it never ends, and from now on there is who reads it.
+	release, err := os.OpenFile(args[2], os.O_RDWR, 0)
+	if err != nil {
+		return 1
+	}
+	// If create has been killed, nobody reads this.
 	ready, err := os.OpenFile(args[1], os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 1
@@ -110,7 +115,8 @@ func Hook(args []string) int {
 	if _, err := ready.WriteString(strconv.Itoa(state.Pid)); err != nil || ready.Close() != nil {
 		return 1
 	}
-	if word, err := os.ReadFile(args[2]); err != nil || string(word) != wordGo {
+	word := make([]byte, len(wordNever))
+	if n, err := release.Read(word); err != nil || string(word[:n]) != wordGo {
 		return 1
 	}
 	return 0
