@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -80,6 +81,7 @@ var rules = []func(*adaptation) error{
 	requireRoot, makeAbsolute, fillProcess, dropSELinux, dropAppArmor, takeHooks, takeUserNamespace,
 	unshareMounts, unsharePropagation, noHostKernelMounts, noDeviceMounts, maskPaths, protectPaths,
 	relaxOOM, fillResources, notePod, noteNetwork, noteNetRaw, noteSeccomp, noteDevices,
+	dropAnnotations, clampAmbient, checkSeccomp, noteKernel,
 }
 
 // Adapt turns a spec of the bundle dir, which is absolute, into one that runsc
@@ -181,10 +183,12 @@ func dropSELinux(a *adaptation) error {
 	return nil
 }
 
-// defaultProfiles begin the names of the AppArmor profiles that engines give to
-// every container. They protect the host's kernel, to which the processes of a
-// sandbox do not talk.
-var defaultProfiles = []string{"containers-default-", "docker-default", "crio-default", "cri-containerd.apparmor.d", "unconfined", "nerdctl-default"}
+// defaultProfiles are the AppArmor profiles that engines give to every container,
+// and podmanProfile begins podman's, which ends in a version. They protect the
+// host's kernel, to which the processes of a sandbox do not talk.
+var defaultProfiles = []string{"docker-default", "crio-default", "cri-containerd.apparmor.d", "unconfined", "nerdctl-default"}
+
+const podmanProfile = "containers-default-"
 
 // dropAppArmor: an engine's default profile has no task here; one that somebody
 // wrote may have.
@@ -193,9 +197,7 @@ func dropAppArmor(a *adaptation) error {
 	if profile == "" {
 		return nil
 	}
-	isDefault := slices.ContainsFunc(defaultProfiles, func(s string) bool {
-		return len(profile) >= len(s) && profile[:len(s)] == s
-	})
+	isDefault := slices.Contains(defaultProfiles, profile) || strings.HasPrefix(profile, podmanProfile)
 	if a.host.AppArmor && !isDefault {
 		return fmt.Errorf("cannot honour the AppArmor profile %s: gVisor has no AppArmor (--security-opt apparmor=unconfined asks for none)", profile)
 	}

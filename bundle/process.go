@@ -51,7 +51,8 @@ func ExecProcess(base *specs.Process, c ExecConfig) *specs.Process {
 		p.NoNewPrivileges = *c.NoNewPrivileges
 	}
 	if len(c.Capabilities) > 0 {
-		p.Capabilities = addCapabilities(base.Capabilities, c.Capabilities)
+		clamped := clampedAmbient(*addCapabilities(base.Capabilities, c.Capabilities))
+		p.Capabilities = &clamped
 	}
 	return &p
 }
@@ -81,6 +82,10 @@ func LoadProcess(path string) (*specs.Process, error) {
 	var p specs.Process
 	if err := json.Unmarshal(data, &p); err != nil {
 		return nil, fmt.Errorf("cannot read the process: %s: %w", path, err)
+	}
+	if p.Capabilities != nil {
+		clamped := clampedAmbient(*p.Capabilities)
+		p.Capabilities = &clamped
 	}
 	return &p, nil
 }

@@ -83,6 +83,9 @@ type GlobalFlags struct {
 	SharedRoot string
 	// NetRaw leaves the command CAP_NET_RAW where the spec has it.
 	NetRaw bool
+	// AllowSUID lets setuid and setgid programs have their owner's ids inside,
+	// unless the process has no_new_privs.
+	AllowSUID bool
 	// OCISeccomp applies the spec's seccomp filter inside the sandbox.
 	OCISeccomp bool
 	// SystemdCgroup makes cgroups through systemd.
@@ -120,6 +123,7 @@ func (g GlobalFlags) args() []string {
 	flag("strace", g.Strace)
 	str("shared-root", g.SharedRoot)
 	flag("net-raw", g.NetRaw)
+	flag("allow-suid", g.AllowSUID)
 	flag("oci-seccomp", g.OCISeccomp)
 	flag("systemd-cgroup", g.SystemdCgroup)
 	return args
