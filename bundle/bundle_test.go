@@ -235,10 +235,19 @@ func FuzzEnv(f *testing.F) {
 // config.json, and that the mounts of a plan are complete and in order.
 func FuzzSpec(f *testing.F) {
 	schema := specSchema(f)
-	f.Add("/a:/b", "/c:/b/d", "/e", byte(0), byte(1))
-	f.Add("/a:/tmp/x", "/c:/tmp", "/tmp/x/y", byte(0x39), byte(2))
-	f.Fuzz(func(t *testing.T, one, two, three string, kinds, overlay byte) {
-		c := Config{Args: []string{one}, Env: Env{}, Cwd: "/", Tree: "/tree", Overlay: []Overlay{"", OverlaySelf, OverlayMemory, OverlayNone}[overlay%4]}
+	f.Add("/a:/b", "/c:/b/d", "/e", "A=b", "w", byte(0), byte(1), uint32(0))
+	f.Add("/a:/tmp/x", "/c:/tmp", "/tmp/x/y", "=", "", byte(0x39), byte(0xfe), uint32(1000))
+	f.Fuzz(func(t *testing.T, one, two, three, env, cwd string, kinds, bits byte, id uint32) {
+		c := Config{
+			Args: []string{one}, Env: Env{}, Cwd: "/" + cwd, Hostname: cwd, UID: id, GID: id / 2, Umask: id % 0o1000, Tree: "/tree",
+			Overlay:  []Overlay{"", OverlaySelf, OverlayMemory, OverlayNone}[bits%4],
+			Terminal: bits&4 != 0, HostNetwork: bits&8 != 0,
+		}
+		c.Env.Set(env)
+		if bits&16 != 0 {
+			c.Capabilities.Set("ALL")
+			c.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Hard: uint64(id)}}
+		}
 		for i, value := range []string{one, two, three} {
 			if m, err := ParseMount(MountKind(kinds>>(2*i)&3), value, "/cwd"); err == nil {
 				c.Mounts = append(c.Mounts, m)
