@@ -79,7 +79,7 @@ type adaptation struct {
 // rules are applied in this order; each is a function of its own, with a test.
 var rules = []func(*adaptation) error{
 	requireRoot, makeAbsolute, fillProcess, dropSELinux, dropAppArmor, takeHooks, takeUserNamespace,
-	unshareMounts, unsharePropagation, noHostKernelMounts, noDeviceMounts, maskPaths, protectPaths,
+	unshareMounts, unsharePropagation, noHostKernelMounts, noDeviceMounts, keepTmp, maskPaths, protectPaths,
 	relaxOOM, fillResources, notePod, noteNetwork, noteNetRaw, noteSeccomp, noteDevices,
 	dropAnnotations, clampAmbient, checkSeccomp, noteKernel,
 }

@@ -78,12 +78,26 @@ func noteSeccomp(a *adaptation) error {
 // noteDevices: the sandbox has the sentry's own devices and no others.
 func noteDevices(a *adaptation) error {
 	for _, d := range a.Spec.Linux.Devices {
-		if !slices.Contains(sentryDevices, d.Path) {
+		if !isSentryDevice(d) {
 			a.note("device %s is not there in a sandbox", d.Path)
 		}
 	}
 	return nil
 }
 
-// sentryDevices are the devices that every sandbox has.
-var sentryDevices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/fuse", "/dev/net/tun"}
+// sentryDevices are the devices that every sandbox has, with their numbers.
+var sentryDevices = map[string]specs.LinuxDevice{
+	"/dev/null": {Type: "c", Major: 1, Minor: 3}, "/dev/zero": {Type: "c", Major: 1, Minor: 5},
+	"/dev/full": {Type: "c", Major: 1, Minor: 7}, "/dev/random": {Type: "c", Major: 1, Minor: 8},
+	"/dev/urandom": {Type: "c", Major: 1, Minor: 9}, "/dev/tty": {Type: "c", Major: 5, Minor: 0},
+	"/dev/fuse": {Type: "c", Major: 10, Minor: 229}, "/dev/net/tun": {Type: "c", Major: 10, Minor: 200},
+}
+
+func isSentryDevice(d specs.LinuxDevice) bool {
+	for _, known := range sentryDevices {
+		if d.Type == known.Type && d.Major == known.Major && d.Minor == known.Minor {
+			return true
+		}
+	}
+	return false
+}

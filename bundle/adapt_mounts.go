@@ -77,17 +77,44 @@ func noDeviceMounts(a *adaptation) error {
 			return false
 		}
 		_, kind := a.host.Lookup(m.Source, "")
-		if kind == Device {
-			a.note("device %s is not there in a sandbox", m.Source)
+		if kind != Device {
+			return false
 		}
-		return kind == Device
+		switch d, known := sentryDevices[m.Source]; {
+		case !known:
+			a.note("device %s is not there in a sandbox", m.Source)
+		case m.Source != m.Destination:
+			d.Path = m.Destination
+			a.Spec.Linux.Devices = append(a.Spec.Linux.Devices, d)
+		}
+		return true
 	})
 	for i := range a.Spec.Mounts {
 		if m := &a.Spec.Mounts[i]; isBind(m) && m.Source == "/dev/null" {
 			m.Source, m.Options = a.host.Empty, []string{"bind", "ro"}
 			a.note("%s is an empty file, in place of /dev/null", m.Destination)
+		} else if isBind(m) {
+			if _, kind := a.host.Lookup(m.Source, ""); kind == Device {
+				return fmt.Errorf("cannot bind the device %s: a sandbox opens none of the host's", m.Source)
+			}
 		}
 	}
+	return nil
+}
+
+// keepTmp: over an empty /tmp runsc mounts a tmpfs of its own, and what is written
+// there would not belong to the rootfs.
+func keepTmp(a *adaptation) error {
+	source, kind := a.find("/tmp")
+	mounted := slices.ContainsFunc(a.Spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/tmp" })
+	if kind != Directory || mounted {
+		return nil
+	}
+	access := "rw"
+	if a.Spec.Root.Readonly {
+		access = "ro"
+	}
+	a.Spec.Mounts = append(a.Spec.Mounts, specs.Mount{Destination: "/tmp", Type: "bind", Source: source, Options: []string{"rbind", access}})
 	return nil
 }
 

@@ -2,22 +2,16 @@ package bundle
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// noted reports whether a note has the words.
-func noted(a *Adapted, words string) bool {
-	return slices.ContainsFunc(a.Notes, func(n string) bool { return strings.Contains(n, words) })
-}
-
 func TestDropAnnotations(t *testing.T) {
 	spec := valid()
 	spec.Annotations = map[string]string{"dev.gvisor.flag.host-uds": "all", "dev.gvisor.spec.mount.v.type": "tmpfs", "org.example": "kept"}
 	a := adapt(t, spec, Host{})
-	if len(a.Spec.Annotations) != 1 || a.Spec.Annotations["org.example"] != "kept" || !noted(a, "host-uds") {
+	if len(a.Spec.Annotations) != 1 || a.Spec.Annotations["org.example"] != "kept" || !a.noted("host-uds") {
 		t.Errorf("%v, %q", a.Spec.Annotations, a.Notes)
 	}
 	if len(spec.Annotations) != 3 {
@@ -42,7 +36,7 @@ func TestCheckSeccomp(t *testing.T) {
 		DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActLog}},
 	}}
 	a := adapt(t, spec, Host{})
-	if got := a.Spec.Linux.Seccomp.Syscalls[0].Action; got != specs.ActAllow || !noted(a, "SCMP_ACT_LOG") {
+	if got := a.Spec.Linux.Seccomp.Syscalls[0].Action; got != specs.ActAllow || !a.noted("SCMP_ACT_LOG") {
 		t.Errorf("%s, %q", got, a.Notes)
 	}
 	spec.Linux.Seccomp.DefaultAction = specs.ActNotify
@@ -56,7 +50,7 @@ func TestNoteKernel(t *testing.T) {
 		Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace, Path: "/proc/1/ns/pid"}, {Type: specs.IPCNamespace}},
 	}
 	a := adapt(t, spec, Host{})
-	if !noted(a, "ip_forward") || !noted(a, "a pid namespace of its own") || !noted(a, "a uts namespace") || noted(a, "an ipc") || noted(a, "a ipc") {
+	if !a.noted("ip_forward") || !a.noted("a pid namespace of its own") || !a.noted("a uts namespace") || a.noted("an ipc") || a.noted("a ipc") {
 		t.Errorf("%q", a.Notes)
 	}
 }

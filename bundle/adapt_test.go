@@ -301,7 +301,7 @@ func TestNoteSeccomp(t *testing.T) {
 func TestNoteDevices(t *testing.T) {
 	spec := valid()
 	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/null"}, {Path: "/dev/sda"}}
-	if a := adapt(t, spec, Host{}); len(a.Notes) != 1 || !a.noted("/dev/sda") {
+	if a := adapt(t, spec, Host{}); !a.noted("/dev/sda") || a.noted("/dev/null") {
 		t.Errorf("%q", a.Notes)
 	}
 }

@@ -183,22 +183,34 @@ func parseProcesses(table string) ([]Process, error) {
 		if i == 0 {
 			continue // the heading
 		}
-		fields := strings.Fields(line)
-		if len(fields) < 8 {
+		p, ok := parseProcess(line)
+		switch {
+		case ok:
+			list = append(list, p)
+		case len(list) > 0:
+			// The name of a process, which is for it to choose, has a newline.
+			list[len(list)-1].Cmd += "\n" + line
+		default:
 			return nil, fmt.Errorf("cannot read what runsc ps says: %q", line)
 		}
-		var p Process
-		for j, dst := range []*int{&p.UID, &p.PID, &p.PPID, &p.PGID, &p.C} {
-			n, err := strconv.Atoi(fields[j])
-			if err != nil {
-				return nil, fmt.Errorf("cannot read what runsc ps says: %q", line)
-			}
-			*dst = n
-		}
-		p.TTY, p.STime, p.Time, p.Cmd = fields[5], fields[6], fields[7], strings.Join(fields[8:], " ")
-		list = append(list, p)
 	}
 	return list, nil
+}
+
+func parseProcess(line string) (p Process, ok bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 8 {
+		return p, false
+	}
+	for j, dst := range []*int{&p.UID, &p.PID, &p.PPID, &p.PGID, &p.C} {
+		n, err := strconv.Atoi(fields[j])
+		if err != nil {
+			return p, false
+		}
+		*dst = n
+	}
+	p.TTY, p.STime, p.Time, p.Cmd = fields[5], fields[6], fields[7], strings.Join(fields[8:], " ")
+	return p, true
 }
 
 // Pause stops every process of a container.

@@ -14,12 +14,12 @@ import (
 func TestGlobalFlags(t *testing.T) {
 	all := GlobalFlags{
 		Root: "/r", Platform: KVM, Network: NetworkHost, Overlay2: "root:memory", Log: "/l", DebugLog: "/d",
-		Strace: true, IgnoreCgroups: true, IgnoreHostSettings: true, SharedRoot: "/s", NetRaw: true, OCISeccomp: true,
+		Strace: true, IgnoreCgroups: true, IgnoreHostSettings: true, SharedRoot: "/s", NetRaw: true, AllowSUID: true, OCISeccomp: true,
 		SystemdCgroup: true,
 	}
 	want := []string{"--root=/r", "--platform=kvm", "--network=host", "--overlay2=root:memory", "--ignore-cgroups",
 		"--host-settings=ignore", "--log=/l", "--log-format=json", "--debug", "--debug-log=/d", "--strace",
-		"--shared-root=/s", "--net-raw", "--oci-seccomp", "--systemd-cgroup"}
+		"--shared-root=/s", "--net-raw", "--allow-suid", "--oci-seccomp", "--systemd-cgroup"}
 	if got := all.args(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

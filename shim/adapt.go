@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -42,6 +43,11 @@ func (c *Container) adapt(o *CreateOptions) (*bundle.Adapted, error) {
 	}
 	if !info.IsDir() {
 		return nil, fmt.Errorf("cannot use the root directory: %s is not a directory", adapted.Spec.Root.Path)
+	}
+	if host, err := os.Stat("/"); err != nil || os.SameFile(info, host) {
+		// Its binds would be lost without a word (gVisor #14470), what masks
+		// something among them.
+		return nil, errors.New("cannot use / as the root directory: runsc loses mounts there; bind it to another path first")
 	}
 	for _, n := range adapted.Notes {
 		o.debug("%s", n)

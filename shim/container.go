@@ -43,6 +43,8 @@ const (
 type Container struct {
 	saved
 	dir string
+	// held says that this process has the container's lock.
+	held bool
 }
 
 // saved is state.json.
@@ -58,6 +60,9 @@ type saved struct {
 	// with the same number.
 	Pid      int    `json:"pid"`
 	PidStart uint64 `json:"pidStart"`
+	// Creator is the process of create, as long as it makes the container.
+	Creator      int    `json:"creator,omitempty"`
+	CreatorStart uint64 `json:"creatorStart,omitempty"`
 	// Status is that of the last verb; a sandbox whose process is gone is
 	// stopped, whatever it says. InDoubt: a verb was about to change it, and
 	// did not come to write the outcome.
@@ -138,8 +143,9 @@ type NotExistError struct{ ID string }
 // Error has the words that callers of runc look for.
 func (e *NotExistError) Error() string { return fmt.Sprintf("container %q does not exist", e.ID) }
 
-// validID is what runc takes.
-var validID = regexp.MustCompile(`^[\w+\-.]+$`)
+// validID is what runc takes, but for a dash at the beginning, which runsc would
+// take for a flag.
+var validID = regexp.MustCompile(`^[\w+.][\w+\-.]*$`)
 
 func checkID(id string) error {
 	if id == "." || id == ".." || !validID.MatchString(id) || len(id) > 255 {
@@ -151,6 +157,9 @@ func checkID(id string) error {
 // Load finds the container id in root.
 func Load(root, id string) (*Container, error) {
 	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	if err := checkRoot(root); err != nil {
 		return nil, err
 	}
 	c := &Container{dir: filepath.Join(root, id)}
@@ -227,15 +236,12 @@ func writeAtomic(path string, data []byte, mode os.FileMode) error {
 
 // alive reports whether the sandbox's process runs. One that nobody has waited
 // for yet, as under a lazy init, is dead; runsc calls it running.
-func (c *Container) alive() bool {
-	p, err := readProcess(c.Pid)
-	return err == nil && !p.dead && p.start == c.PidStart
-}
+func (c *Container) alive() bool { return isAlive(c.Pid, c.PidStart) }
 
 // status is where the container is now.
 func (c *Container) status() Status {
 	if c.saved.Status == Creating {
-		if c.locked() {
+		if !c.held && c.locked() {
 			return Creating
 		}
 		return Stopped // its create was killed
@@ -297,7 +303,7 @@ func (c *Container) lock() (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	c.saved = now.saved
+	c.saved, c.held = now.saved, true
 	return f, nil
 }
 

@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,7 +59,7 @@ func Create(o CreateOptions) (*Container, error) {
 	defer lock.Close()
 	o.lock = lock
 	if err := c.create(&o); err != nil {
-		return nil, errors.Join(err, c.abandon())
+		return nil, errors.Join(err, c.abandon(&o))
 	}
 	return c, nil
 }
@@ -102,11 +101,13 @@ func reserve(root, id string) (*Container, *os.File, error) {
 }
 
 // abandon removes what a failed create has made.
-func (c *Container) abandon() error {
+func (c *Container) abandon(o *CreateOptions) error {
 	if c.Runsc.Path != "" {
 		// There may be nothing to delete.
-		c.Runsc.Delete(context.Background(), c.inner(), runsc.DeleteOpts{Force: true})
+		c.deleteInner()
 	}
+	c.killSandbox()
+	c.runPoststop(o.debug)
 	return removeContainer(c.dir)
 }
 
@@ -118,7 +119,13 @@ func (c *Container) create(o *CreateOptions) error {
 	if err := c.checkCommand(adapted); err != nil {
 		return err
 	}
+	if err := checkConsole(o, adapted.Spec.Process.Terminal); err != nil {
+		return err
+	}
 	c.configure(o, adapted)
+	if self, err := readProcess(os.Getpid()); err == nil {
+		c.Creator, c.CreatorStart = os.Getpid(), self.start
+	}
 	if adapted.Sandbox != "" {
 		if err := c.join(o, adapted); err != nil {
 			return err
@@ -152,6 +159,18 @@ func (c *Container) create(o *CreateOptions) error {
 	return c.finishCreate(o)
 }
 
+// checkConsole: a terminal needs somebody who gets it, and somebody who waits for
+// one needs a terminal. The words are runc's.
+func checkConsole(o *CreateOptions, terminal bool) error {
+	switch {
+	case terminal && o.ConsoleSocket == "":
+		return errors.New("cannot allocate tty if runc will detach without setting console socket")
+	case !terminal && o.ConsoleSocket != "":
+		return errors.New("cannot use console socket if runc will not detach or allocate tty")
+	}
+	return nil
+}
+
 // finishCreate does what comes between the making of the sandbox and the end of
 // create.
 func (c *Container) finishCreate(o *CreateOptions) error {
@@ -160,6 +179,13 @@ func (c *Container) finishCreate(o *CreateOptions) error {
 		return fmt.Errorf("cannot create container %q: its sandbox is gone: %w", c.ID, err)
 	}
 	c.PidStart = p.start
+	//lint:ignore SA1019 docker sets up its networks in one
+	if len(c.Hooks.Prestart)+len(c.Hooks.CreateRuntime) > 0 {
+		// They may take their time, and the pid is needed to kill and delete.
+		if err := c.save(); err != nil {
+			return err
+		}
+	}
 	// The order of both, and that they come before the pid file, is the spec's.
 	//lint:ignore SA1019 docker sets up its networks in one
 	if err := c.runHooks("prestart", c.Hooks.Prestart, Creating); err != nil {
@@ -169,6 +195,10 @@ func (c *Container) finishCreate(o *CreateOptions) error {
 		return err
 	}
 	c.Hooks = specs.Hooks{Poststart: c.Hooks.Poststart, Poststop: c.Hooks.Poststop}
+	if !c.alive() {
+		return fmt.Errorf("cannot create container %q: it was killed", c.ID)
+	}
+	c.Creator, c.CreatorStart = 0, 0
 	if err := c.settle(Created); err != nil {
 		return err
 	}
@@ -211,7 +241,7 @@ func (c *Container) configure(o *CreateOptions, a *bundle.Adapted) {
 		Root: c.path(runscName), SharedRoot: filepath.Join(o.Root, sharedName), Platform: o.Platform,
 		// It costs a tenth of a start, and a container is no place to tune a host.
 		IgnoreHostSettings: true,
-		NetRaw:             a.NetRaw, OCISeccomp: a.Seccomp,
+		NetRaw:             a.NetRaw, OCISeccomp: a.Seccomp, AllowSUID: true,
 	}
 	g.Network, c.AutoNetwork = chooseNetwork(o.Network, a.Spec)
 	if c.AutoNetwork && o.PreserveFDs > 0 && a.NewNetwork && len(c.Hooks.CreateRuntime) == 0 {

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // runHooks runs the hooks of one time one after the other, each with the state
@@ -26,6 +28,9 @@ func (c *Container) runHooks(when string, hooks []specs.Hook, s Status) error {
 }
 
 func (c *Container) runHook(h specs.Hook, s Status) error {
+	if !filepath.IsAbs(h.Path) {
+		return fmt.Errorf("%q is not an absolute path", h.Path)
+	}
 	state := specs.State{
 		Version: c.OCIVersion, ID: c.ID, Status: specs.ContainerState(s), Pid: c.Pid,
 		Bundle: c.Bundle, Annotations: c.Annotations,
@@ -65,6 +70,18 @@ func (c *Container) runHook(h specs.Hook, s Status) error {
 	return nil
 }
 
+// closeOthers keeps from a hook what runsc's gofer has open.
+func closeOthers() { unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }
+
+// runPoststop runs the hooks of a container that is gone.
+func (c *Container) runPoststop(warn func(format string, args ...any)) {
+	for _, h := range c.Hooks.Poststop {
+		if err := c.runHook(h, Stopped); err != nil {
+			warn("cannot run poststop hook: %v", err)
+		}
+	}
+}
+
 // RelayName is argv[0] of a process that stands between runsc and a hook.
 const RelayName = "gvisor-exec-relay"
 
@@ -74,6 +91,7 @@ func Relay(args []string) int {
 	if len(args) < 3 {
 		return 1
 	}
+	closeOthers()
 	var state specs.State
 	if err := json.NewDecoder(os.Stdin).Decode(&state); err != nil {
 		fmt.Fprintln(os.Stderr, "cannot read the state:", err)

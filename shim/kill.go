@@ -70,14 +70,15 @@ func deliverable(sig syscall.Signal) (syscall.Signal, error) {
 	return sig, nil
 }
 
-// deadly reports whether sig ends a process that does nothing about it.
-func deadly(sig syscall.Signal) bool {
+// endsInit reports whether sig ends runc's init, which stands where the process
+// will be: a Go program, which lets go by what it is not told to notice.
+func endsInit(sig syscall.Signal) bool {
 	switch sig {
-	case 0, syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
-		syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
-		return false
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGABRT,
+		syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSYS, syscall.SIGSTKFLT:
+		return true
 	}
-	return true
+	return false
 }
 
 // Kill sends sig to the container's first process, or with all to every one.
@@ -93,9 +94,7 @@ func (c *Container) Kill(sig syscall.Signal, all bool) error {
 		}
 		return errors.New("container not running") // runc's words, which engines look for
 	case Created, Creating:
-		// There is no process yet. With runc it would be its init, which does
-		// nothing about signals.
-		if deadly(sig) {
+		if endsInit(sig) {
 			c.killSandbox()
 		}
 		return nil

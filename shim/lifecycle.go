@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -26,20 +27,20 @@ func (c *Container) client() runsc.Client {
 	return client
 }
 
-// Start starts the process of a created container.
-func (c *Container) Start() error {
-	return c.launch("start", func() error { return c.client().Start(context.Background(), c.inner()) })
+// Start starts the process of a created container. Warnings go to warn.
+func (c *Container) Start(warn func(format string, args ...any)) error {
+	return c.launch("start", warn, func() error { return c.client().Start(context.Background(), c.inner()) })
 }
 
 // Restore starts a created container from the checkpoint in the directory
 // imagePath.
-func (c *Container) Restore(imagePath string) error {
-	return c.launch("restore", func() error {
+func (c *Container) Restore(imagePath string, warn func(format string, args ...any)) error {
+	return c.launch("restore", warn, func() error {
 		return c.client().Restore(context.Background(), c.inner(), runsc.RestoreOpts{Bundle: c.path(bundleName), ImagePath: imagePath})
 	})
 }
 
-func (c *Container) launch(verb string, do func() error) error {
+func (c *Container) launch(verb string, warn func(format string, args ...any), do func() error) error {
 	lock, err := c.lock()
 	if err != nil {
 		return err
@@ -62,9 +63,12 @@ func (c *Container) launch(verb string, do func() error) error {
 	if err := c.change(Running, do); err != nil {
 		return c.explainStart(err)
 	}
-	if err := c.runHooks("poststart", c.Hooks.Poststart, Running); err != nil {
-		c.killSandbox()
-		return err
+	// It is running, and other verbs need not wait for what hooks do.
+	lock.Close()
+	for _, h := range c.Hooks.Poststart {
+		if err := c.runHook(h, Running); err != nil {
+			warn("cannot run poststart hook: %v", err) // and go on, says the specification
+		}
 	}
 	return nil
 }
@@ -91,9 +95,7 @@ func (c *Container) killSandbox() {
 		c.Runsc.Kill(context.Background(), c.inner(), syscall.SIGKILL, true)
 		return
 	}
-	if c.alive() {
-		syscall.Kill(c.Pid, syscall.SIGKILL)
-	}
+	kill(c.Pid, c.PidStart)
 }
 
 // Pause stops the processes of a container; Resume lets them go on.
@@ -103,8 +105,9 @@ func (c *Container) Pause() error {
 		return err
 	}
 	defer lock.Close()
-	if s := c.status(); s != Running && s != Created {
-		return fmt.Errorf("container not running or created: %s", s) // runc's words
+	if s := c.status(); s != Running {
+		// runsc panics over one that is only created (gVisor v0.0.0-20260905035102).
+		return fmt.Errorf("container not running: %s", s)
 	}
 	return c.change(Paused, func() error { return c.Runsc.Pause(context.Background(), c.inner()) })
 }
@@ -190,11 +193,8 @@ func (c *Container) Stats() (json.RawMessage, error) {
 
 // Processes returns the processes of a container, with their pids inside.
 func (c *Container) Processes() ([]runsc.Process, error) {
-	switch s := c.status(); s {
-	case Stopped:
-		return nil, errors.New("container not running") // runc's words
-	case Created:
-		return nil, nil
+	if s := c.status(); s == Stopped || s == Created || s == Creating {
+		return nil, nil // as in runc, where there is nothing in the cgroup
 	}
 	return c.Runsc.Processes(context.Background(), c.inner())
 }
@@ -202,6 +202,9 @@ func (c *Container) Processes() ([]runsc.Process, error) {
 // Delete removes a container that is not running; with force, any. Warnings
 // go to warn.
 func (c *Container) Delete(force bool, warn func(format string, args ...any)) error {
+	if force && c.status() == Creating {
+		kill(c.Creator, c.CreatorStart) // which holds the lock
+	}
 	lock, err := c.lock()
 	if err != nil {
 		return err
@@ -212,35 +215,52 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 	}
 	c.tell(wordNever) // if a runsc run still waits: it removes what it has made
 	// Dead or created, runsc may call it running: it counts zombies.
-	if err := c.Runsc.Delete(context.Background(), c.inner(), runsc.DeleteOpts{Force: true}); err != nil {
+	if err := c.deleteInner(); err != nil {
 		if !force {
 			return err
 		}
 		warn("%v", err)
 	}
 	c.killSandbox()
-	if c.Sandbox != "" && c.alive() && force {
-		syscall.Kill(c.Pid, syscall.SIGKILL) // a waiter that still waits
+	if c.Sandbox != "" && force {
+		kill(c.Pid, c.PidStart) // a waiter that still waits
 	}
-	for _, h := range c.Hooks.Poststop {
-		if err := c.runHook(h, Stopped); err != nil {
-			warn("cannot run poststop hook: %v", err)
-		}
-	}
+	c.runPoststop(warn)
 	return removeContainer(c.dir)
 }
 
-// DeleteRemains removes what a create that was killed early has left of the
-// container id, if anything.
+// deleteTimeout bounds a runsc that hangs: what it would have removed is killed.
+const deleteTimeout = 20 * time.Second
+
+// deleteInner has runsc delete the container.
+func (c *Container) deleteInner() error {
+	ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
+	defer cancel()
+	return c.Runsc.Delete(ctx, c.inner(), runsc.DeleteOpts{Force: true})
+}
+
+// DeleteRemains removes what is left of the container id, if anything, where its
+// state cannot be read: its create was killed early, or the file is broken.
 func DeleteRemains(root, id string) error {
+	if err := errors.Join(checkID(id), checkRoot(root)); err != nil {
+		return err
+	}
 	dir := filepath.Join(root, id)
 	lock, err := lockIn(dir, unix.O_CREAT, unix.LOCK_EX)
 	if err != nil {
 		return nil // there is no directory
 	}
 	defer lock.Close()
-	if _, err := os.Stat(filepath.Join(dir, stateName)); err == nil {
+	if _, err := Load(root, id); err == nil {
 		return nil // its create went on meanwhile
+	}
+	c := &Container{dir: dir}
+	if err := c.readPid(); err == nil {
+		// The number may be another's by now; this is what tells.
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.Pid))
+		if p, err := readProcess(c.Pid); err == nil && bytes.Contains(cmdline, []byte("--root="+c.path(runscName)+"\x00")) {
+			kill(c.Pid, p.start)
+		}
 	}
 	return removeContainer(dir)
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is what /proc/PID/stat says of one.
@@ -18,6 +20,28 @@ type process struct {
 
 // The fields of /proc/PID/stat behind the name, counted from the state.
 const fieldStart = 19
+
+// isAlive reports whether pid is the process that started at start, and runs.
+func isAlive(pid int, start uint64) bool {
+	p, err := readProcess(pid)
+	return err == nil && !p.dead && p.start == start
+}
+
+// kill kills pid if it is the process that started at start, and no other that
+// has got its number since.
+func kill(pid int, start uint64) {
+	if pid <= 0 {
+		return
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(pidfd)
+	if isAlive(pid, start) {
+		unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+	}
+}
 
 func readProcess(pid int) (process, error) {
 	if pid <= 0 {

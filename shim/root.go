@@ -14,6 +14,9 @@ import (
 // openRoot makes the directory of the containers and locks it, how being
 // unix.LOCK_SH for who adds one. The lock is held until the file is closed.
 func openRoot(root string, how int) (*os.File, error) {
+	if err := checkRoot(root); err != nil {
+		return nil, err
+	}
 	for {
 		if err := os.MkdirAll(root, 0o700); err != nil {
 			return nil, fmt.Errorf("cannot make the directory of the containers: %w", err)
@@ -34,6 +37,22 @@ func openRoot(root string, how int) (*os.File, error) {
 		}
 		f.Close()
 	}
+}
+
+// checkRoot refuses a directory of containers that somebody else could have
+// filled: their states name programs that we run.
+func checkRoot(root string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(root, &st); err != nil {
+		return nil // what is not there is nobody's
+	}
+	switch euid := os.Geteuid(); {
+	case int(st.Uid) != euid && st.Uid != 0:
+		return fmt.Errorf("cannot use %s: it belongs to user %d", root, st.Uid)
+	case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
+		return fmt.Errorf("cannot use %s: others may write there (mode %04o)", root, st.Mode&0o7777)
+	}
+	return nil
 }
 
 func flock(f *os.File, how int) error {
@@ -67,15 +86,23 @@ func tidyRoot(root string) {
 		return
 	}
 	shared := filepath.Join(root, sharedName)
-	mounts, _ := filepath.Glob(filepath.Join(shared, "*"))
-	for _, m := range mounts {
-		// Creates that ran at once have stacked them.
-		for unix.Unmount(m, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil {
+	if info, err := os.Lstat(shared); err == nil && info.IsDir() {
+		mounts, _ := filepath.Glob(filepath.Join(shared, "*"))
+		for _, m := range mounts {
+			// Creates that ran at once have stacked them.
+			for isNamespace(m) && unix.Unmount(m, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil {
+			}
+			os.Remove(m)
 		}
-		os.Remove(m)
+		os.Remove(shared)
 	}
-	os.Remove(shared)
 	os.Remove(root) // fails, as it should, if a container is there
+}
+
+// isNamespace reports whether a namespace is mounted at path.
+func isNamespace(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
 }
 
 // removeContainer removes the directory of a container, whose lock the caller

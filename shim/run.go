@@ -63,9 +63,9 @@ func Run(o RunOptions) (int, error) {
 
 // begin starts a container that has just been created; if it cannot, it is gone.
 func (o *RunOptions) begin(c *Container) error {
-	start := c.Start
+	start := func() error { return c.Start(o.Warn) }
 	if o.ImagePath != "" {
-		start = func() error { return c.Restore(o.ImagePath) }
+		start = func() error { return c.Restore(o.ImagePath, o.Warn) }
 	}
 	if err := start(); err != nil {
 		return errors.Join(err, c.Delete(true, o.Warn))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -12,7 +11,7 @@ import (
 func (inv *invocation) startCommand() *cli.Command {
 	return &cli.Command{
 		Name: "start", Usage: "start the process of a created container", ArgsUsage: "ID",
-		Action: inv.on((*shim.Container).Start),
+		Action: inv.on(func(c *shim.Container) error { return c.Start(warn) }),
 	}
 }
 
@@ -72,18 +71,17 @@ func (inv *invocation) deleteCommand() *cli.Command {
 				return err
 			}
 			container, err := inv.container(c)
-			var missing *shim.NotExistError
-			if force && errors.As(err, &missing) {
-				root, err := inv.containersRoot()
-				if err != nil {
-					return err
-				}
-				return shim.DeleteRemains(root, missing.ID)
-			}
-			if err != nil {
+			switch {
+			case err == nil:
+				return container.Delete(force, warn)
+			case !force:
 				return err
 			}
-			return container.Delete(force, warn)
+			root, rootErr := inv.containersRoot()
+			if rootErr != nil {
+				return rootErr
+			}
+			return shim.DeleteRemains(root, c.Args().First())
 		},
 	}
 }

@@ -61,7 +61,7 @@ var columns = []column{
 	{[]string{"stime", "start", "start_time", "lstart", "bsdstart"}, "STIME", func(p runsc.Process) any { return p.STime }},
 	{[]string{"tty", "tt", "tname"}, "TTY", func(p runsc.Process) any { return p.TTY }},
 	{[]string{"time", "cputime", "bsdtime"}, "TIME", func(p runsc.Process) any { return p.Time }},
-	{[]string{"cmd", "comm", "command", "args", "ucmd"}, "CMD", func(p runsc.Process) any { return p.Cmd }},
+	{[]string{"cmd", "comm", "command", "args", "ucmd"}, "CMD", func(p runsc.Process) any { return printable(p.Cmd) }},
 	{[]string{"pgid", "pgrp"}, "PGID", func(p runsc.Process) any { return p.PGID }},
 }
 
