@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 )
 
 // testUser is the ordinary user of the tests, made where it is missing.
-const testUser = "gvisor-exec-test"
+var testUser = cmp.Or(os.Getenv("GVISOR_EXEC_TEST_USER"), "gvisor-exec-test")
 
 var (
 	// binDir holds copies of the binaries that every user can execute: the
