@@ -46,12 +46,17 @@ func eachPodman(t *testing.T, test func(t *testing.T, p *podman)) {
 func newPodman(t *testing.T, c *caller) *podman {
 	t.Helper()
 	own := *c
-	p := &podman{t: t, m: newMachine(t), c: &own, dir: c.dir(t)}
+	// A short path: those of podman's sockets below it end at 107 bytes.
+	dir, err := os.MkdirTemp("/var/tmp", "gvp-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &podman{t: t, m: newMachine(t), c: &own, dir: dir}
 	p.c.runtime = filepath.Join(p.dir, "run")
 	if p.c.state = filepath.Join(p.c.runtime, "gvisor-exec"); p.rootful() {
 		p.c.state = p.m.rootState()
 	}
-	if err := errors.Join(os.Mkdir(p.c.runtime, 0o700), os.Chown(p.c.runtime, c.uid, c.gid)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, c.uid, c.gid), os.Mkdir(p.c.runtime, 0o700), os.Chown(p.c.runtime, c.uid, c.gid)); err != nil {
 		t.Fatal(err)
 	}
 	// default_ulimits: raising a limit needs CAP_SYS_RESOURCE, which containers
@@ -99,6 +104,9 @@ func (p *podman) close(t *testing.T) {
 		t.Fatalf("mounts are left: %q", left)
 	}
 	p.c.checkClean(t)
+	if err := os.RemoveAll(p.dir); err != nil {
+		t.Error(err)
+	}
 }
 
 // run runs podman with args.
