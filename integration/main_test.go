@@ -198,6 +198,7 @@ func (c *caller) command(ctx context.Context, s spawn) *exec.Cmd {
 	}
 	cmd.Stdin = strings.NewReader(s.stdin)
 	cmd.SysProcAttr = c.attr()
+	cmd.WaitDelay = time.Second // what a command leaves may hold its pipes
 	return cmd
 }
 
