@@ -108,6 +108,7 @@ type lifecycleFuzz struct {
 // is removed on both sides, so that one is not reported twice.
 func (f *lifecycleFuzz) step(i int, s step) {
 	before := f.runc.state(s.id)
+	f.t.Logf("step %d: %s (%s)", i, s, before.Status)
 	want, got := call(f.runc, s, before), call(f.ours, s, before)
 	if want.status == 0 {
 		f.ran = append(f.ran, s.String())

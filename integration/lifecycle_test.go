@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // oci is a runtime with a root directory and bundles of its own, called by c
@@ -27,6 +29,11 @@ type oci struct {
 func newOCI(t *testing.T, c *caller, bin string) *oci {
 	t.Helper()
 	o := &oci{t: t, c: c, bin: bin, dir: c.dir(t)}
+	t.Cleanup(func() {
+		killAll(o.dir) // what a failed test leaves
+		// runsc's, of a root whose containers are gone: nobody unmounts it but we.
+		unix.Unmount(o.dir+"/state/@shared/null-netns", unix.MNT_DETACH)
+	})
 	tree, err := busyboxTar()
 	if err != nil {
 		t.Fatal(err)

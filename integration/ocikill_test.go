@@ -145,13 +145,13 @@ func TestPodmanKillEachProcess(t *testing.T) {
 	eachPodman(t, func(t *testing.T, p *podman) {
 		for i := 0; i < 8; i++ {
 			p.ok("run", "-d", "--name", "x", image, "sleep", "1000")
-			victims := p.belonging("x")
+			id, victims := p.inspect("x", "{{.ID}}"), p.belonging("x")
 			if i < len(victims) {
 				t.Logf("killing %d of %d: %s", i, len(victims), describe(victims[i]))
 				kill(victims[i])
 			}
 			eventually(t, "removed", func() bool { return p.run("rm", "-f", "-t", "0", "x").status == 0 })
-			p.run("container", "cleanup", "x")
+			p.forget(id)
 			eventually(t, "nothing of the container", func() bool {
 				for _, v := range victims {
 					if alive(v) {

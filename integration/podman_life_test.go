@@ -220,13 +220,14 @@ func (p *podman) crash(containers ...string) {
 // Everything of the containers has died, but podman takes them for running.
 func TestPodmanCrash(t *testing.T) {
 	eachPodman(t, func(t *testing.T, p *podman) {
-		p.ok("run", "-d", "--name", "x", image, "sleep", "1000")
+		id := p.ok("run", "-d", "--name", "x", image, "sleep", "1000")
 		p.crash("x")
 		if o := p.run("exec", "x", "true"); o.status == 0 {
 			t.Errorf("exec in a dead container: %+v", o)
 		}
 		// podman 4.3 gives up at first, since the container cannot be killed.
 		eventually(t, "removed", func() bool { return p.run("rm", "-f", "-t", "0", "x").status == 0 })
+		p.forget(id)
 		p.ok("run", "--rm", "--name", "x", image, "true")
 	})
 }

@@ -135,7 +135,7 @@ func measure(o options, chosen []contender, programs []string) map[key]result {
 	for _, program := range programs {
 		for _, c := range chosen {
 			wg.Go(func() {
-				if strings.Contains(program, "cgroups") || program == "delete_resources" {
+				if strings.Contains(program, "cgroups") || strings.HasPrefix(program, "delete_") {
 					cgroups.Lock()
 					defer cgroups.Unlock()
 				}

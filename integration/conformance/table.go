@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -14,7 +15,7 @@ var reasonsFile string
 
 // reason why a program is not clean with ours.
 type reason struct {
-	whose string // ours, runsc or machine
+	whose string // ours, runsc, machine, program or meant
 	text  string
 }
 
@@ -28,8 +29,8 @@ func parseReasons(file string) (map[string]reason, error) {
 			continue
 		}
 		f := strings.SplitN(line, " ", 3)
-		if len(f) != 3 || f[1] != "ours" && f[1] != "runsc" && f[1] != "machine" {
-			return nil, fmt.Errorf("cannot read reasons.txt:%d: want `program ours|runsc|machine text`: %q", n, line)
+		if len(f) != 3 || !slices.Contains([]string{"ours", "runsc", "machine", "program", "meant"}, f[1]) {
+			return nil, fmt.Errorf("cannot read reasons.txt:%d: want `program ours|runsc|machine|program|meant text`: %q", n, line)
 		}
 		reasons[f[0]] = reason{f[1], f[2]}
 	}
