@@ -74,8 +74,8 @@ $(CONFORMANCE_STAMP):
 conformance: deps build $(CONFORMANCE_STAMP) ## the OCI's own tests, with runsc and runc beside; the table goes to docs/compatibility.md
 	$(GO) run ./integration/conformance -write docs/compatibility.md
 
-soak: build ## what takes longer than CI may: a thousand runs, a gibibyte each way
-	GVISOR_EXEC_BIN=$(CURDIR)/bin GVISOR_EXEC_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./integration/...
+soak: deps build ## what takes longer than CI may: a thousand runs, a gibibyte each way
+	GVISOR_EXEC_BIN=$(CURDIR)/bin GVISOR_EXEC_SOAK=1 $(GO) test -count=1 -timeout 120m -run Soak -v ./integration/...
 
 fuzz: ## every fuzz target for 30 s
 	for target in FuzzParseMount FuzzEnv FuzzSpec; do $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime 30s ./bundle; done
