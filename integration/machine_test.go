@@ -48,14 +48,17 @@ type machine struct {
 	pid int
 }
 
-// newMachine makes a machine that lives until the end of the test. /dev/net/tun
-// is everybody's there, as udev makes it.
+// newMachine makes a machine that lives until the end of the test. What the
+// host has mounted for its own engines is gone there, and /dev/net/tun is
+// everybody's, as udev makes it.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	if os.Getuid() != 0 {
 		return &machine{}
 	}
-	cmd := exec.Command("unshare", "-m", "-n", "--propagation", "private", "sh", "-ec", `mount --make-rshared /
+	cmd := exec.Command("unshare", "-m", "-n", "--propagation", "private", "sh", "-ec", `
+		awk '$5 ~ "^/run/(netns|containers|gvisor-exec|runc)/" {print $5}' /proc/self/mountinfo | tac | xargs -r umount -l
+		mount --make-rshared /
 		mount -t tmpfs -o mode=755 tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200
 		mkdir -p -m 755 /run/netns /run/containers; mkdir -p -m 700 /run/gvisor-exec /run/runc
 		for d in netns containers gvisor-exec runc; do mount -t tmpfs -o mode=$(stat -c %a /run/$d) tmpfs /run/$d; done
