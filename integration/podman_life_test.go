@@ -263,7 +263,8 @@ func TestPodmanTerminal(t *testing.T) {
 		s.see("30 100", "a-tty")
 		s.tmux("resize-window", "-x", "90", "-y", "20")
 		eventually(t, "the new size", func() bool { s.line("clear; stty size"); return strings.Contains(s.text(), "20 90") })
-		s.line("sleep 1000")
+		s.line("sh -c 'echo sleep\"\"ing; exec sleep 1000'") // once it speaks, it is in the foreground
+		s.see("sleeping")
 		s.keys("C-c")
 		s.line("echo $?-af''ter")
 		s.see("130-after")
@@ -276,6 +277,7 @@ func TestPodmanTerminal(t *testing.T) {
 		s.line("vi /tmp/f")
 		s.see("/tmp/f")
 		s.line("ihello")
+		s.see("I /tmp/f")
 		s.keys("Escape")
 		s.see("- /tmp/f")
 		s.line(":wq")
