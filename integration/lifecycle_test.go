@@ -31,6 +31,12 @@ func newOCI(t *testing.T, c *caller, bin string) *oci {
 	o := &oci{t: t, c: c, bin: bin, dir: c.dir(t)}
 	t.Cleanup(func() {
 		killAll(o.dir) // what a failed test leaves
+		parents, _ := filepath.Glob("/sys/fs/cgroup/*/" + filepath.Base(o.dir))
+		for _, dir := range parents {
+			if err := os.Remove(dir); err != nil {
+				t.Errorf("a cgroup is left: %v", err)
+			}
+		}
 		// runsc's, of a root whose containers are gone: nobody unmounts it but we.
 		unix.Unmount(o.dir+"/state/@shared/null-netns", unix.MNT_DETACH)
 	})
@@ -77,6 +83,10 @@ func (o *oci) bundle(id string, args []string, change func(spec map[string]any))
 	process["terminal"], process["args"] = false, args
 	delete(process, "rlimits") // raising one needs CAP_SYS_RESOURCE
 	spec["root"].(map[string]any)["path"] = o.dir + "/rootfs"
+	if o.c.uid == 0 {
+		// By default it is /ID, and runc's pause would freeze our sandbox too.
+		spec["linux"].(map[string]any)["cgroupsPath"] = "/" + filepath.Base(o.dir) + "/" + id
+	}
 	if change != nil {
 		change(spec)
 	}
