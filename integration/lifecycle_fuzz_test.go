@@ -135,7 +135,7 @@ func (f *lifecycleFuzz) step(i int, s step, before state) {
 			what = fmt.Sprintf("list %v, runc %v", b, a)
 		}
 	}
-	if a, b, same := f.settle(s.id); what == "" && !same {
+	if a, b, same := f.settle(s); what == "" && !same {
 		what = fmt.Sprintf("then state %+v, runc %+v", b, a)
 	}
 	if what == "" {
@@ -173,12 +173,21 @@ func call(o *oci, s step, before state) outcome {
 }
 
 // settle waits until both have the same state, for as long as a signal may take.
-func (f *lifecycleFuzz) settle(id string) (runc, ours state, same bool) {
-	end := time.Now().Add(3 * time.Second)
+// After a kill, also one that waited for resume, the state must last a while:
+// neither may have come to handle the signal.
+func (f *lifecycleFuzz) settle(s step) (runc, ours state, same bool) {
+	lasts := time.Duration(0)
+	if s.args[0] == "kill" || s.args[0] == "resume" {
+		lasts = 250 * time.Millisecond
+	}
+	end, since := time.Now().Add(3*time.Second), time.Now()
 	for {
-		runc, ours = f.runc.state(id), f.ours.state(id)
-		same = runc.Status == ours.Status && (runc.Pid == 0) == (ours.Pid == 0) && runc.ID == ours.ID && runc.OCIVersion[:min(1, len(runc.OCIVersion))] == ours.OCIVersion[:min(1, len(ours.OCIVersion))]
-		if same || time.Now().After(end) {
+		runc, ours = f.runc.state(s.id), f.ours.state(s.id)
+		same = runc.Status == ours.Status && (runc.Pid == 0) == (ours.Pid == 0) && runc.ID == ours.ID
+		if !same {
+			since = time.Now()
+		}
+		if same && time.Since(since) >= lasts || time.Now().After(end) {
 			return runc, ours, same
 		}
 		time.Sleep(10 * time.Millisecond) // a poll: nothing announces it
