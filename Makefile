@@ -18,7 +18,11 @@ TAGS          := urfave_cli_no_docs
 RUNSC_FLAGS   := -trimpath -ldflags '-s -w -X gvisor.dev/gvisor/runsc/version.version=$(GVISOR)'
 RUNSC_STAMP   := bin/.runsc-$(shell { cat runsc/pinned/go.mod runsc/pinned/go.sum; $(GO) version; echo "$(GVISOR)"; } | sha256sum | cut -c1-16)
 
-.PHONY: all build run test unit integration smoke examples bench soak fuzz lint install clean help deps FORCE
+# The OCI's conformance programs, cached in the same way.
+CONFORMANCE       := integration/conformance/tools
+CONFORMANCE_STAMP := bin/.conformance-$(shell { cat $(CONFORMANCE)/go.mod $(CONFORMANCE)/go.sum; $(GO) version; } | sha256sum | cut -c1-16)
+
+.PHONY: all build run test unit integration smoke examples bench conformance soak fuzz lint install clean help deps FORCE
 .DEFAULT_GOAL := build
 
 build: bin/gvisor-exec bin/runsc ## build bin/gvisor-exec and bin/runsc
@@ -60,8 +64,19 @@ bench: build ## cold starts side by side with runsc, bubblewrap and firejail
 	$(GO) run ./integration/bench -bin bin
 	$(GO) run ./integration/bench/verbs -bin bin
 
-soak: build ## what takes longer than CI may: a thousand runs, a gibibyte each way
-	GVISOR_EXEC_BIN=$(CURDIR)/bin GVISOR_EXEC_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./integration/...
+$(CONFORMANCE_STAMP):
+	@mkdir -p bin/conformance
+	@echo "building the conformance programs: half a minute, once"
+	cd $(CONFORMANCE) && CGO_ENABLED=0 $(GO) build -o ../../../bin/conformance/ tool
+	install -m 644 "$$(cd $(CONFORMANCE) && $(GO) list -m -f '{{.Dir}}' github.com/opencontainers/runtime-tools)/rootfs-$$($(GO) env GOARCH).tar.gz" bin/conformance/
+	@rm -f bin/.conformance-*
+	@touch $@
+
+conformance: deps build $(CONFORMANCE_STAMP) ## the OCI's own tests, with runsc and runc beside; the table goes to docs/compatibility.md
+	$(GO) run ./integration/conformance -write docs/compatibility.md
+
+soak: deps build ## what takes longer than CI may: a thousand runs, a gibibyte each way
+	GVISOR_EXEC_BIN=$(CURDIR)/bin GVISOR_EXEC_SOAK=1 $(GO) test -count=1 -timeout 120m -run Soak -v ./integration/...
 
 fuzz: ## every fuzz target for 30 s
 	for target in FuzzParseMount FuzzEnv FuzzSpec; do $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime 30s ./bundle; done

@@ -300,7 +300,7 @@ func TestNoteSeccomp(t *testing.T) {
 
 func TestNoteDevices(t *testing.T) {
 	spec := valid()
-	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/null"}, {Path: "/dev/sda"}}
+	spec.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/null", Type: "c", Major: 1, Minor: 3}, {Path: "/dev/sda", Type: "b", Major: 8}}
 	if a := adapt(t, spec, Host{}); !a.noted("/dev/sda") || a.noted("/dev/null") {
 		t.Errorf("%q", a.Notes)
 	}

@@ -204,8 +204,8 @@ func (c *caller) command(ctx context.Context, s spawn) *exec.Cmd {
 		cmd.Dir = c.home
 	}
 	cmd.Stdin = strings.NewReader(s.stdin)
-	cmd.WaitDelay = 5 * time.Second // what a killed shell started may hold its pipes
 	cmd.SysProcAttr = c.attr()
+	cmd.WaitDelay = time.Second // what a command leaves may hold its pipes
 	return cmd
 }
 
