@@ -163,11 +163,6 @@ func (f *front) prepare() (err error) {
 			return &Failure{err: err, Hint: hintRanges}
 		}
 	}
-	if f.Config.Overlay == "" || f.Config.Overlay == bundle.OverlaySelf {
-		if f.overlayDir, err = overlayDir(f.Host); err != nil {
-			return &Failure{err: err, Hint: "use -overlay memory"}
-		}
-	}
 	if f.state, f.stateOnce, err = stateDir(f.Host); err != nil {
 		return &Failure{err: err, Hint: "set XDG_RUNTIME_DIR to a directory of yours, mode 0700"}
 	}
@@ -177,6 +172,15 @@ func (f *front) prepare() (err error) {
 		return &Failure{err: err, Hint: hintFull}
 	default:
 		return &Failure{err: err, Hint: "look at the space and the permissions of " + f.state}
+	}
+	if f.Config.Overlay == "" || f.Config.Overlay == bundle.OverlaySelf {
+		parent, err := overlayDir(f.Host)
+		if err == nil {
+			f.overlayDir, err = f.run.makeOverlay(parent)
+		}
+		if err != nil {
+			return errors.Join(&Failure{err: err, Hint: "use -overlay memory"}, f.run.remove())
+		}
 	}
 	return nil
 }
@@ -192,7 +196,7 @@ func (f *front) kept() string {
 // leave removes the run's directory, unless it is to stay.
 func (f *front) leave() error {
 	if f.kept() != "" {
-		return f.run.close()
+		return errors.Join(removeOverlay(f.run.state, filepath.Base(f.run.path)), f.run.close())
 	}
 	if err := f.run.remove(); err != nil {
 		return fmt.Errorf("cannot clean up: %w", err)

@@ -160,6 +160,41 @@ func newRunDir(stateDir string, keep bool) (_ *runDir, err error) {
 	return r, nil
 }
 
+// overlayLink is a link in a run's directory to the directory of its file behind
+// ephemeral writes. runsc unlinks that file as soon as it is open; a run that is
+// killed just before leaves it to the sweep.
+const overlayLink = "overlay"
+
+// makeOverlay makes this run's directory in parent, which overlayDir returned.
+func (r *runDir) makeOverlay(parent string) (string, error) {
+	run := filepath.Base(r.path)
+	dir := filepath.Join(parent, run)
+	err := r.state.Symlink(dir, filepath.Join(run, overlayLink))
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot make a directory for this run's writes: %w", err)
+	}
+	return dir, nil
+}
+
+// removeOverlay removes what makeOverlay has made for the run of this name.
+func removeOverlay(state *os.Root, run string) error {
+	dir, err := state.Readlink(filepath.Join(run, overlayLink))
+	if err != nil || filepath.Base(dir) != run {
+		return nil
+	}
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+	}
+	if err = errors.Join(err, os.Remove(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return state.Remove(filepath.Join(run, overlayLink))
+}
+
 // close lets go of the directory, which stays.
 func (r *runDir) close() error { return errors.Join(r.lock.Close(), r.state.Close()) }
 
@@ -213,6 +248,9 @@ func sweep(state *os.Root) {
 // removeRun removes the directory dir of a run whose lock the caller holds. The
 // lock goes last: who finds the directory without one knows that it is empty.
 func removeRun(state *os.Root, dir string) error {
+	if err := removeOverlay(state, dir); err != nil {
+		return err
+	}
 	f, err := state.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
