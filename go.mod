@@ -3,6 +3,7 @@ module github.com/gvisor-exec/gvisor-exec
 go 1.26.0
 
 require (
+	github.com/BurntSushi/toml v1.5.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/creack/pty v1.1.24 // indirect
 	github.com/moby/sys/mountinfo v0.7.3 // indirect
