@@ -96,6 +96,14 @@ func (f *installFlags) list() []cli.Flag {
 	}
 }
 
+// runtimeFlag is what has to be said to get our runtime.
+func (f *installFlags) runtimeFlag() string {
+	if f.isDefault != nil && *f.isDefault {
+		return ""
+	}
+	return "--runtime " + register.Name + " "
+}
+
 // run finds out what is to be written, shows it, asks and writes it.
 func (f *installFlags) run(c *cli.Context, verb func(engine) func(installFlags) (*edit, error)) error {
 	if err := wantArgs(c, 1, 1); err != nil {
@@ -119,10 +127,8 @@ func (f *installFlags) run(c *cli.Context, verb func(engine) func(installFlags) 
 }
 
 func (f *installFlags) carryOut(e *edit) error {
-	for _, w := range e.warnings {
-		warn("%s", w)
-	}
 	if bytes.Equal(e.old, e.new) && (e.old == nil) == (e.new == nil) {
+		e.warn()
 		verbose("nothing to do: %s", e.done)
 		return nil
 	}
@@ -130,6 +136,7 @@ func (f *installFlags) carryOut(e *edit) error {
 	if ask && !(term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))) {
 		return usagef("look at it with -dry-run, then say -yes", "cannot ask whether to write %s: there is no terminal", e.path)
 	}
+	e.warn()
 	e.show()
 	if f.dryRun {
 		return nil
@@ -144,6 +151,12 @@ func (f *installFlags) carryOut(e *edit) error {
 		say("hint", "%s", e.hint)
 	}
 	return nil
+}
+
+func (e *edit) warn() {
+	for _, w := range e.warnings {
+		warn("%s", w)
+	}
 }
 
 // show prints the change on stdout, for which it was asked.

@@ -48,7 +48,7 @@ func installDocker(f installFlags) (*edit, error) {
 	return &edit{
 		path: path, old: old, new: content, warnings: warnings,
 		done: fmt.Sprintf("docker knows %s, from %s", runtime, path),
-		hint: reloadHint(f) + "; then: docker run --rm --runtime " + register.Name + " IMAGE uname -r",
+		hint: reloadHint(f, false) + "; then: docker run --rm " + f.runtimeFlag() + "IMAGE uname -r",
 	}, nil
 }
 
@@ -57,7 +57,7 @@ func uninstallDocker(f installFlags) (*edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &edit{path: path, empty: empty, done: register.Name + " is not in " + path, hint: reloadHint(f)}
+	e := &edit{path: path, empty: empty, done: register.Name + " is not in " + path, hint: reloadHint(f, true)}
 	if e.old, err = readIfThere(path); err != nil || e.old == nil {
 		return e, err
 	}
@@ -82,13 +82,19 @@ func dockerError(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// reloadHint is how docker is made to read its configuration again.
-func reloadHint(f installFlags) string {
+// reloadHint is how docker is made to read its configuration again. Reloading
+// adds runtimes, but docker (20.10) forgets none before it is restarted, nor that
+// one is the default.
+func reloadHint(f installFlags, removed bool) string {
+	verb, signal := "reload", "the daemon reads it again on SIGHUP"
+	if removed {
+		verb, signal = "restart", "the daemon forgets it when it is restarted"
+	}
 	switch {
 	case f.configFile != "":
-		return "the daemon reads it again on SIGHUP"
+		return signal
 	case os.Geteuid() == 0:
-		return "the daemon has to read it: systemctl reload docker"
+		return "the daemon has to read it: systemctl " + verb + " docker"
 	}
-	return "this is for rootless docker, and its daemon has to read it: systemctl --user restart docker (for the machine's: do it as root)"
+	return "this is for rootless docker, which has to read it: systemctl --user restart docker; for the machine's, do this as root"
 }

@@ -65,7 +65,7 @@ func installPodman(f installFlags) (*edit, error) {
 	return &edit{
 		path: path, old: old, new: content, warnings: warnings,
 		done: fmt.Sprintf("podman knows %s, from %s", runtime, path),
-		hint: "podman --runtime " + register.Name + " run --rm IMAGE uname -r",
+		hint: "podman " + f.runtimeFlag() + "run --rm IMAGE uname -r",
 	}, nil
 }
 
