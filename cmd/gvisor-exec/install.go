@@ -226,6 +226,11 @@ func placesOf(path string) ([]register.Place, error) {
 	}
 }
 
+// orphans is what uninstall warns of; list shows containers.
+func orphans(list string) string {
+	return "containers made with " + register.Name + " cannot be stopped or removed without it: remove them first (" + list + ")"
+}
+
 // configHome is where the user's configuration lies.
 func configHome() (string, error) {
 	dir, err := os.UserConfigDir() // $XDG_CONFIG_HOME, or ~/.config

@@ -64,6 +64,9 @@ func uninstallDocker(f installFlags) (*edit, error) {
 	if e.new, err = register.DockerUninstall(e.old); err != nil {
 		return nil, dockerError(path, err)
 	}
+	if !bytes.Equal(e.old, e.new) {
+		e.warnings = []string{orphans("docker ps -a")}
+	}
 	if info, err := os.Lstat(path); e.new == nil && err == nil && !info.Mode().IsRegular() {
 		e.new = []byte("{}\n") // a link that somebody has laid is not ours to remove
 		if bytes.Equal(e.old, e.new) {

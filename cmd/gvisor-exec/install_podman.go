@@ -48,11 +48,7 @@ func installPodman(f installFlags) (*edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	overruled, err := p.Warnings()
-	if err != nil {
-		return nil, err
-	}
-	warnings = append(warnings, overruled...)
+	warnings = append(warnings, p.Warnings()...)
 	for _, name := range []string{"CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE"} {
 		if os.Getenv(name) != "" {
 			warnings = append(warnings, "podman does not read "+path+", or overrules it, where $"+name+" is set")
@@ -81,7 +77,15 @@ func uninstallPodman(f installFlags) (*edit, error) {
 	if err != nil {
 		return nil, changed(path, err, "remove it yourself, if nothing in it is needed")
 	}
-	return &edit{path: path, old: old, empty: empty, done: path + " is not there"}, nil
+	e := &edit{path: path, old: old, empty: empty, done: path + " is not there"}
+	const machine = "/etc/" + register.PodmanDir + "/" + register.DropInName
+	if _, err := os.Stat(machine); old == nil && path != machine && err == nil {
+		e.done += "; " + machine + " is for root to uninstall"
+	}
+	if old != nil {
+		e.warnings = []string{orphans("podman ps -a")}
+	}
+	return e, nil
 }
 
 // changed names the file that an error is about, and what can be done if the user

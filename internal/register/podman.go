@@ -114,13 +114,14 @@ func PodmanUninstall(old []byte) error {
 }
 
 // Warnings names the files that undo what the drop-in says, because podman reads
-// them later.
-func (p Podman) Warnings() ([]string, error) {
-	var list []string
+// them later. One that cannot be read may be one that this podman does not read
+// either: not every version reads the same for root.
+func (p Podman) Warnings() (list []string) {
 	for _, f := range p.After {
 		conf, err := parseConf(f)
 		if err != nil {
-			return nil, err
+			list = append(list, err.Error())
+			continue
 		}
 		names, extends := jsonList(conf.Engine.JSON, false)
 		if conf.Engine.JSON != nil && !extends && !slices.Contains(names, Name) {
@@ -133,7 +134,7 @@ func (p Podman) Warnings() ([]string, error) {
 			list = append(list, fmt.Sprintf("%s is read later and makes %s the default runtime", f.Path, conf.Engine.Runtime))
 		}
 	}
-	return list, nil
+	return list
 }
 
 // supports is the list of runtimes that the files before ours come to, and us.

@@ -110,11 +110,12 @@ func TestPodmanWarnings(t *testing.T) {
 		"engine.runtime_supports_json=['a', {append=true}]": "",
 		"engine.runtimes.gvisor-exec=['/x']":                "another path",
 		"engine.runtime='crun'":                             "makes crun the default",
+		"[engine":                                           "cannot read /etc/x.conf",
 		"engine.runtime='gvisor-exec'":                      "",
 	} {
-		got, err := (Podman{Default: yes(true), After: []File{conf(text)}}).Warnings()
-		if err != nil || (words == "") != (len(got) == 0) || words != "" && !strings.Contains(got[0], words) {
-			t.Errorf("%s: %q, %v", text, got, err)
+		got := (Podman{Default: yes(true), After: []File{conf(text)}}).Warnings()
+		if (words == "") != (len(got) == 0) || words != "" && !strings.Contains(got[0], words) {
+			t.Errorf("%s: %q", text, got)
 		}
 	}
 }
