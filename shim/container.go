@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,10 @@ type saved struct {
 	AutoNetwork bool `json:"autoNetwork,omitempty"`
 	// NoCgroups says why cgroups are left alone; empty: they are not.
 	NoCgroups string `json:"noCgroups,omitempty"`
+	// Sandbox is the container whose sandbox this one shares; see pod.go.
+	Sandbox string `json:"sandbox,omitempty"`
+	// Inner is runsc's id of it, if that is another.
+	Inner string `json:"inner,omitempty"`
 	// NoProcess: there is nothing to start.
 	NoProcess bool `json:"noProcess,omitempty"`
 	// Waiting is the pid of a `runsc run` that waits for start; see preserve.go.
@@ -188,6 +193,9 @@ func (c *Container) path(elem ...string) string {
 	return filepath.Join(append([]string{c.dir}, elem...)...)
 }
 
+// inner is runsc's id of the container.
+func (c *Container) inner() string { return cmp.Or(c.Inner, c.ID) }
+
 // save writes state.json, for others at once or not at all.
 func (c *Container) save() error {
 	data, err := json.Marshal(c.saved)
@@ -237,7 +245,7 @@ func (c *Container) status() Status {
 	}
 	if c.InDoubt {
 		// A verb was killed half way. runsc knows how far it came.
-		if s, err := c.Runsc.Status(context.Background(), c.ID); err == nil {
+		if s, err := c.Runsc.Status(context.Background(), c.inner()); err == nil {
 			return Status(s)
 		}
 	}
@@ -277,7 +285,7 @@ func (c *Container) settle(s Status) error {
 // lock keeps other verbs that change the container out until the file is closed,
 // and reads what the last of them has written.
 func (c *Container) lock() (*os.File, error) {
-	f, err := lockFile(c.path(lockName), 0, unix.LOCK_EX)
+	f, err := lockIn(c.dir, 0, unix.LOCK_EX)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &NotExistError{ID: c.ID}
 	}
@@ -295,7 +303,7 @@ func (c *Container) lock() (*os.File, error) {
 
 // locked reports whether a verb is at work on the container.
 func (c *Container) locked() bool {
-	f, err := lockFile(c.path(lockName), 0, unix.LOCK_EX|unix.LOCK_NB)
+	f, err := lockIn(c.dir, 0, unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
 		f.Close()
 	}

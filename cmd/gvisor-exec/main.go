@@ -20,6 +20,8 @@ func main() {
 		os.Exit(shim.Stage())
 	case shim.HookName:
 		os.Exit(shim.Hook(os.Args))
+	case shim.WaiterName:
+		os.Exit(shim.Waiter(os.Args))
 	case shim.RelayName:
 		os.Exit(shim.Relay(os.Args))
 	case probe.ChildArg:

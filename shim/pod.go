@@ -1,0 +1,166 @@
+package shim
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gvisor-exec/gvisor-exec/bundle"
+	"github.com/gvisor-exec/gvisor-exec/runsc"
+)
+
+// The members of a pod are containers in the sandbox of its first, as their
+// annotations say. None has a host process of its own: its engine, which waits for
+// a pid, gets that of a waiter. That is a process of ours, left to the engine by
+// create, which holds the member's stdio until start, and ends as the member does.
+
+// WaiterName is argv[0] of a process that is to be a waiter.
+const WaiterName = "gvisor-exec-waiter"
+
+// fdRelease is the descriptor at which a waiter is told that start has come.
+const fdRelease = 3
+
+// statusKilled is a member's that SIGKILL ended, or that ended with its sandbox.
+const statusKilled = 128 + int(syscall.SIGKILL)
+
+// join makes the container a member of the sandbox of another.
+func (c *Container) join(o *CreateOptions, a *bundle.Adapted) error {
+	if !privileged() {
+		return errors.New("cannot join a sandbox as an ordinary user, outside of its user namespace")
+	}
+	first, err := Load(o.Root, a.Sandbox)
+	if err != nil {
+		return fmt.Errorf("cannot join the pod's sandbox: %w", err)
+	}
+	if s := first.status(); s != Running && s != Created {
+		return fmt.Errorf("cannot join the pod's sandbox: container %q is %s", a.Sandbox, s)
+	}
+	c.Sandbox, c.Runsc, c.NoCgroups = first.ID, first.Runsc, first.NoCgroups
+	// The sandbox's cgroups remember an id that it has had: an engine that starts
+	// the container again would be refused (gVisor v0.0.0-20260905035102). And in
+	// the runsc root that members share, none may be the beginning of another.
+	c.Inner = rand.Text()[:12] + "-" + c.ID
+	for _, name := range []string{releaseName, readyName} {
+		if err := unix.Mkfifo(c.path(name), 0o600); err != nil {
+			return fmt.Errorf("cannot make a pipe: %w", err)
+		}
+	}
+	return nil
+}
+
+// startWaiter starts the waiter, whose stdio is the container's.
+func (c *Container) startWaiter(o *CreateOptions) error {
+	if o.PreserveFDs > 0 {
+		return errors.New("cannot pass descriptors to a member of a pod")
+	}
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{WaiterName, filepath.Dir(c.dir), c.ID}, Env: []string{},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)
+	// For writing too: so it never ends, and can be written to from now on.
+	release, err := os.OpenFile(c.path(releaseName), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("cannot start a waiter: %w", err)
+	}
+	defer release.Close()
+	cmd.ExtraFiles = []*os.File{release}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start a waiter: %w", err)
+	}
+	c.Pid = cmd.Process.Pid
+	return cmd.Process.Release() // its status is for who adopts it
+}
+
+// Waiter is the life of a waiter. It returns the status to exit with.
+func Waiter(args []string) int {
+	if len(args) != 3 {
+		return 1
+	}
+	word := make([]byte, len(wordNever))
+	n, err := os.NewFile(fdRelease, releaseName).Read(word)
+	if err != nil || string(word[:n]) != wordGo {
+		return statusKilled
+	}
+	c, err := Load(args[1], args[2])
+	if err != nil {
+		return 1
+	}
+	if err := c.startMember(); err != nil {
+		c.answer(err.Error())
+		return 1
+	}
+	c.answer(wordGo)
+	status, err := c.Runsc.Wait(context.Background(), c.inner())
+	if err != nil {
+		return statusKilled // the sandbox is gone
+	}
+	return status
+}
+
+// startMember starts the member with the waiter's stdio, and lets go of that.
+func (c *Container) startMember() error {
+	client := c.Runsc
+	client.Global.Log = c.path(logName)
+	os.Remove(client.Global.Log)
+	cmd := client.StartCommand(c.inner())
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	status, err := client.Explain("start", err, cmd.ProcessState)
+	if err == nil && status != 0 {
+		err = &runsc.Error{Verb: "start", Status: status}
+	}
+	for fd := range 3 {
+		// A pipe ends when the member closes it.
+		if null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
+			unix.Dup3(null, fd, 0)
+		}
+	}
+	return err
+}
+
+// answer tells start how it went.
+func (c *Container) answer(word string) {
+	os.WriteFile(c.path(readyName), []byte(word), 0o600)
+}
+
+// releaseMember is start, as far as the waiter does it.
+func (c *Container) releaseMember() error {
+	// For writing too, or its end would come before the waiter has opened it.
+	answer, err := os.OpenFile(c.path(readyName), os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("cannot start container %q: %w", c.ID, err)
+	}
+	defer answer.Close()
+	pidfd, err := unix.PidfdOpen(c.Pid, 0)
+	if err != nil {
+		return fmt.Errorf("cannot start container %q: its waiter is gone: %w", c.ID, err)
+	}
+	defer unix.Close(pidfd)
+	if err := c.tell(wordGo); err != nil {
+		return err
+	}
+	fds := []unix.PollFd{{Fd: int32(answer.Fd()), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != unix.EINTR {
+			break
+		}
+	}
+	buf := make([]byte, 64<<10)
+	n, err := unix.Read(int(answer.Fd()), buf)
+	switch {
+	case err != nil || n <= 0:
+		return fmt.Errorf("cannot start container %q: its waiter was killed", c.ID)
+	case string(buf[:n]) == wordGo:
+		return nil
+	}
+	return &runsc.Error{Verb: "start", Msg: strings.TrimPrefix(string(buf[:n]), "runsc start: ")}
+}
