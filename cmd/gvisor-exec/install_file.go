@@ -52,7 +52,7 @@ func (e *edit) write() error {
 // replaceFile gives a file new content in one step. Its mode and owner stay; of a
 // symbolic link the file that it leads to is replaced, not the link.
 func replaceFile(path string, content []byte) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeDirs(filepath.Dir(path)); err != nil {
 		return err
 	}
 	target, err := filepath.EvalSymlinks(path)
@@ -85,6 +85,23 @@ func replaceFile(path string, content []byte) (err error) {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// makeDirs makes dir and those above it. What root makes below /etc is for
+// everybody, whatever his umask: with a directory that it cannot read podman fails
+// altogether.
+func makeDirs(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := makeDirs(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o755)
+	if err == nil && os.Geteuid() == 0 {
+		err = os.Chmod(dir, 0o755)
+	}
+	return err
 }
 
 // likeBefore gives f the mode and the owner of the file that it will replace.

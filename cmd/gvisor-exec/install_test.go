@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -38,8 +39,14 @@ func TestInstallWrites(t *testing.T) {
 	}
 	path := filepath.Join(dir, "a/b/new")
 	e := &edit{path: path, new: []byte("1"), empty: []string{filepath.Join(dir, "a/b"), filepath.Join(dir, "a")}}
-	if err := e.write(); err != nil || read("a/b/new") != "1" {
+	mask := syscall.Umask(0o077)
+	err := e.write()
+	syscall.Umask(mask)
+	if err != nil || read("a/b/new") != "1" {
 		t.Errorf("%v, %s", err, read("a/b/new"))
+	}
+	if info, _ := os.Stat(filepath.Dir(path)); os.Geteuid() == 0 && info.Mode().Perm() != 0o755 {
+		t.Errorf("root's directory has mode %v", info.Mode())
 	}
 	if err := e.write(); err == nil || !strings.Contains(err.Error(), "changed meanwhile") {
 		t.Errorf("a file that came meanwhile: %v", err)
