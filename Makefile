@@ -81,6 +81,7 @@ soak: deps build ## what takes longer than CI may: a thousand runs, a gibibyte e
 fuzz: ## every fuzz target for 30 s
 	for target in FuzzParseMount FuzzEnv FuzzSpec; do $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime 30s ./bundle; done
 	$(GO) test -run '^$$' -fuzz '^FuzzFlags$$' -fuzztime 30s ./cmd/gvisor-exec
+	for target in FuzzDocker FuzzPodmanPath; do $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime 30s ./internal/register; done
 
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }

@@ -3,6 +3,7 @@ module github.com/gvisor-exec/gvisor-exec
 go 1.26.0
 
 require (
+	github.com/BurntSushi/toml v1.5.0
 	github.com/creack/pty v1.1.24
 	github.com/moby/sys/mountinfo v0.7.3
 	github.com/opencontainers/runtime-spec v1.2.1

@@ -83,7 +83,7 @@ func newApp(inv *invocation) *cli.App {
 			Action:          inv.exec,
 			HideHelpCommand: true,
 			OnUsageError:    onUsageError,
-		}, generateCommand()}, inv.runcCommands(onUsageError)...),
+		}, generateCommand()}, append(inv.runcCommands(onUsageError), registerCommands(onUsageError)...)...),
 		OnUsageError:              onUsageError,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		DisableSliceFlagSeparator: true,

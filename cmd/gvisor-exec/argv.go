@@ -19,6 +19,8 @@ func (inv *invocation) arrange(app *cli.App, argv []string) []string {
 	}
 	switch {
 	case cmd == nil || cmd.Name == "generate":
+	case isRegisterVerb(cmd.Name):
+		return append(ours[:verbAt+1:verbAt+1], flagsFirst(cmd.Flags, ours[verbAt+1:], command)...)
 	case cmd.Name == "exec":
 		id := firstArgument(cmd.Flags, ours, verbAt+1)
 		if id == len(ours) && found {

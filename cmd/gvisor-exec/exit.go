@@ -20,9 +20,12 @@ const (
 func exitStatus(err error) int {
 	var usage *usageError
 	var failure *shim.Failure
+	var registering *installError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &registering):
+		return exitFailed
 	case errors.As(err, &failure) && failure.Kind == shim.NotFound:
 		return exitNotFound
 	case errors.As(err, &failure) && failure.Kind == shim.NotExecutable:

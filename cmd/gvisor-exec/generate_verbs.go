@@ -15,6 +15,14 @@ type verbDoc struct {
 	flags             []flagDoc
 }
 
+// choices are the words that the argument of a verb can be, if it is one of a few.
+func (v verbDoc) choices() []string {
+	if !strings.Contains(v.args, "|") {
+		return nil
+	}
+	return strings.Split(v.args, "|")
+}
+
 // verbDocs describes the verbs with the flags that are theirs alone.
 func verbDocs(app *cli.App) []verbDoc {
 	var docs []verbDoc
@@ -80,7 +88,7 @@ func bashVerbs(w io.Writer, app *cli.App) {
 
 // verbWords are the flags that may follow a verb.
 func verbWords(app *cli.App, v verbDoc) []string {
-	list := words(v.flags)
+	list := append(v.choices(), words(v.flags)...)
 	if v.name == "exec" {
 		list = append(words(flagDocs((&execFlags{}).list())), list...)
 		list = append(list, "--")
@@ -110,6 +118,9 @@ func fishVerbs(w io.Writer, app *cli.App) {
 	escape := strings.NewReplacer(`\`, `\\`, "'", `\'`)
 	for _, v := range verbDocs(app) {
 		fmt.Fprintf(w, "complete -c gvisor-exec -n __fish_use_subcommand -a %s -d '%s'\n", v.name, escape.Replace(v.usage))
+		if words := v.choices(); words != nil {
+			fmt.Fprintf(w, "complete -c gvisor-exec -n '__fish_seen_subcommand_from %s' -f -a '%s'\n", v.name, strings.Join(words, " "))
+		}
 		for _, doc := range v.flags {
 			for _, name := range doc.names {
 				fmt.Fprintf(w, "complete -c gvisor-exec -n '__fish_seen_subcommand_from %s' -o %s -d '%s'", v.name, name, escape.Replace(doc.usage))

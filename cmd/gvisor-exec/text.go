@@ -7,7 +7,7 @@ const description = "Runs a command under gVisor's user-space kernel instead of 
 
 // verbsIntro is what the man page says before it lists the verbs.
 const verbsIntro = "With one of these verbs gvisor-exec is an OCI runtime with runc's command line, for podman, docker and scripts. " +
-	"Flags may follow the ID, except those of exec and ps. The exit status is 0 or 1; that of run and of exec is the process's, and 255 where exec failed."
+	"Flags may follow the ID, except those of exec and ps. Install and uninstall make podman and docker know it. The exit status is 0 or 1; that of run and of exec is the process's, and 255 where exec failed."
 
 // statuses are the exit statuses that users are promised.
 var statuses = []struct{ status, meaning string }{
