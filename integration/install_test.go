@@ -76,7 +76,7 @@ func (r *registrant) tree(t *testing.T, dir string) string {
 // What install writes is what podman needs: the name, the path, the log that it
 // passes only to those on its list; and uninstall leaves nothing.
 func TestInstallPodman(t *testing.T) {
-	eachPodman(t, func(t *testing.T, p *podman) {
+	eachPlainPodman(t, func(t *testing.T, p *plainPodman) {
 		r := newRegistrant(t, p.c)
 		before := r.tree(t, r.conf)
 		podman := func(args ...string) outcome {
