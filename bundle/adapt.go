@@ -41,8 +41,10 @@ type FileKind int
 const (
 	Missing FileKind = iota
 	Directory
+	// File is a regular one, Special a FIFO or a socket.
 	File
 	Device
+	Special
 )
 
 // Adapted is a spec that runsc takes, and what it cannot say.

@@ -150,7 +150,11 @@ func maskPaths(a *adaptation) error {
 			a.Spec.Mounts = append(a.Spec.Mounts, specs.Mount{
 				Destination: p, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "nosuid", "nodev", "noexec", "mode=0555"},
 			})
-		case File, Device:
+		case Device, Special:
+			// A mount over one fails, or waits for its other end (gVisor
+			// v0.0.0-20260905035102).
+			a.note("masked path %s: a sandbox does not open it anyway", p)
+		case File:
 			a.Spec.Mounts = append(a.Spec.Mounts, specs.Mount{
 				Destination: p, Type: "bind", Source: a.host.Empty, Options: []string{"bind", "ro", "nosuid", "nodev", "noexec"},
 			})
@@ -176,8 +180,8 @@ func protectPaths(a *adaptation) error {
 			continue
 		}
 		source, kind := a.find(p)
-		if kind == Missing {
-			a.note("read-only path %s: the sandbox has none", p)
+		if kind != Directory && kind != File {
+			a.note("read-only path %s: the sandbox has none that it opens", p)
 			continue
 		}
 		a.Spec.Mounts = append(a.Spec.Mounts, specs.Mount{

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
@@ -49,6 +50,9 @@ func (c *Container) adapt(o *CreateOptions) (*bundle.Adapted, error) {
 		// something among them.
 		return nil, errors.New("cannot use / as the root directory: runsc loses mounts there; bind it to another path first")
 	}
+	if err := checkNamespaces(adapted.Spec.Linux.Namespaces); err != nil {
+		return nil, err
+	}
 	for _, n := range adapted.Notes {
 		o.debug("%s", n)
 	}
@@ -58,6 +62,33 @@ func (c *Container) adapt(o *CreateOptions) (*bundle.Adapted, error) {
 		NoProcess: adapted.NoProcess, Hooks: adapted.Hooks, Process: adapted.Spec.Process,
 	}
 	return adapted, nil
+}
+
+// namespaceTypes are the types of namespaces, as the kernel numbers them.
+var namespaceTypes = map[specs.LinuxNamespaceType]int{
+	specs.MountNamespace: unix.CLONE_NEWNS, specs.UTSNamespace: unix.CLONE_NEWUTS, specs.IPCNamespace: unix.CLONE_NEWIPC,
+	specs.UserNamespace: unix.CLONE_NEWUSER, specs.PIDNamespace: unix.CLONE_NEWPID, specs.NetworkNamespace: unix.CLONE_NEWNET,
+	specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
+}
+
+// checkNamespaces refuses a path that is no namespace of its type: runsc would
+// not look at most of them.
+func checkNamespaces(namespaces []specs.LinuxNamespace) error {
+	for _, ns := range namespaces {
+		if ns.Path == "" {
+			continue
+		}
+		fd, err := unix.Open(ns.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("cannot use the %s namespace %s: %w", ns.Type, ns.Path, err)
+		}
+		kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+		unix.Close(fd)
+		if err != nil || kind != namespaceTypes[ns.Type] {
+			return fmt.Errorf("cannot use the %s namespace %s: it is none", ns.Type, ns.Path)
+		}
+	}
+	return nil
 }
 
 // active reports whether a file of a security module says that it is at work.
@@ -90,8 +121,10 @@ func lookup(root, p string) (string, bundle.FileKind) {
 		return resolved, bundle.Directory
 	case unix.S_IFCHR, unix.S_IFBLK:
 		return resolved, bundle.Device
+	case unix.S_IFREG:
+		return resolved, bundle.File
 	}
-	return resolved, bundle.File
+	return resolved, bundle.Special
 }
 
 // checkCommand looks whether the command can be started: callers of runc expect
