@@ -219,7 +219,7 @@ func until(t *testing.T, f *os.File, words string) {
 func TestOCIConsoleSocket(t *testing.T) {
 	each(t, func(t *testing.T, c *caller) {
 		dir := c.bundle(t, "stty size; read x; echo got-$x; exec sleep 1000", func(s *specs.Spec) { s.Process.Terminal = true })
-		t.Cleanup(func() { c.run(t, "delete", "-f", "x") })
+		t.Cleanup(func() { c.deleteAll(t, "x") })
 		path, receive := c.console(t)
 		c.create(t, dir, "create", "--console-socket", path, "x").want(t, 0, "", "")
 		tty := receive()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,10 +152,22 @@ func awaitOutput(t *testing.T, dir, words string) {
 func (c *caller) started(t *testing.T, id, script string, edit func(*specs.Spec)) (dir string) {
 	t.Helper()
 	dir = c.bundle(t, script, edit)
-	t.Cleanup(func() { c.run(t, "delete", "-f", id) })
+	t.Cleanup(func() { c.deleteAll(t, id) })
 	c.create(t, dir, "create", id).want(t, 0, "", "")
 	c.run(t, "start", id).want(t, 0, "", "")
 	return dir
+}
+
+// deleteAll deletes a container, and waits for those on the host who have stood for
+// its processes: they see its end, and delete does not wait for theirs.
+func (c *caller) deleteAll(t *testing.T, id string) {
+	t.Helper()
+	c.run(t, "delete", "-f", id)
+	eventually(t, "the end of its processes", func() bool {
+		return !slices.ContainsFunc(processes(), func(p string) bool {
+			return p == "exe " || strings.Contains(p, "gvisor-exec-process") || strings.Contains(p, "gvisor-exec-guard")
+		})
+	})
 }
 
 // gone checks that there is no such container.

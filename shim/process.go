@@ -14,6 +14,8 @@ import (
 type process struct {
 	// dead: a zombie, or about to vanish.
 	dead bool
+	// stopped, as by SIGSTOP.
+	stopped bool
 	// start is when it started, in ticks after the boot of the host.
 	start uint64
 }
@@ -56,7 +58,7 @@ func readProcess(pid int) (process, error) {
 	if len(fields) <= fieldStart {
 		return process{}, fmt.Errorf("cannot read /proc/%d/stat", pid)
 	}
-	p := process{dead: strings.ContainsAny(fields[0], "ZXx")}
+	p := process{dead: strings.ContainsAny(fields[0], "ZXx"), stopped: fields[0] == "T"}
 	p.start, err = strconv.ParseUint(fields[fieldStart], 10, 64)
 	return p, err
 }

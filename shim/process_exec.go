@@ -25,8 +25,9 @@ type ExecOptions struct {
 	Process *specs.Process
 	// Detach returns once it runs.
 	Detach bool
-	// PIDFile takes the pid of the host process that stands for it, and the
-	// socket ConsoleSocket its terminal; each is a path, or empty.
+	// PIDFile takes the pid of the host process that stands for it, whose signals
+	// are for it, and the socket ConsoleSocket its terminal; each is a path, or
+	// empty.
 	PIDFile, ConsoleSocket string
 	// PreserveFDs is the number of descriptors from 3 on that it gets.
 	PreserveFDs int
@@ -46,6 +47,14 @@ type execution struct {
 	set      *stdio.Set
 	terminal *stdio.Terminal
 	slave    *os.File // of a console socket
+
+	pid   int    // inside
+	guard *guard // where others learn our pid
+
+	// waiter: we are that of a detached process; see exec_waiter.go. report tells
+	// the caller how it went, until it has, and log is what client logs to.
+	waiter      bool
+	report, log *os.File
 }
 
 // Exec runs a process in the container and returns its status; with Detach, 0
@@ -68,10 +77,25 @@ func (c *Container) Exec(o ExecOptions) (status int, err error) {
 	if err := e.prepare(); err != nil {
 		return 0, err
 	}
+	if e.Detach {
+		return 0, e.detach()
+	}
+	return e.runAs()
+}
+
+// runAs runs the process, as who stands for it, to its end.
+func (e *execution) runAs() (int, error) {
+	// From here on: what comes before the process runs is for it all the same.
+	catch := catchSignals
+	if e.waiter {
+		catch = catchAll
+	}
+	signals, stop := catch()
+	defer stop()
 	if err := e.command(); err != nil {
 		return 0, err
 	}
-	return e.run()
+	return e.run(signals)
 }
 
 func (o *ExecOptions) check() error {
@@ -109,8 +133,6 @@ func (e *execution) prepare() error {
 	if err != nil {
 		return fmt.Errorf("cannot describe the process: %w", err)
 	}
-	e.client = e.c.Runsc
-	e.client.Global.Log = filepath.Join(e.dir, logName)
 	return nil
 }
 
@@ -121,15 +143,20 @@ func (e *execution) command() error {
 		passed[3+i] = f
 	}
 	attr := &syscall.SysProcAttr{}
+	if e.waiter {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
 	if tty, err := e.openStdio(passed); err != nil {
 		return err
 	} else if tty != nil {
 		attr.Setsid, attr.Setctty, attr.Ctty = true, true, runsc.FirstPassFD
 		passed[0], passed[1], passed[2] = tty, tty, tty
-	} else if !e.Detach {
-		// The terminal's signals come through us alone.
+	} else {
+		// Signals, those of the terminal too, come through us alone.
 		attr.Setpgid = true
 	}
+	e.client = e.c.Runsc
+	e.client.Global.Log = filepath.Join(e.dir, logName)
 	e.cmd = e.client.ExecCommand(e.c.inner(), runsc.ExecOpts{
 		Process: filepath.Join(e.dir, processName), PIDFile: filepath.Join(e.dir, pidName),
 		InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: passed,
@@ -168,12 +195,19 @@ func (e *execution) openStdio(passed map[int]*os.File) (tty *os.File, err error)
 	return nil, nil
 }
 
-func (e *execution) run() (int, error) {
-	// From here on: what comes before the process runs is for it all the same.
-	signals, stop := catchSignals()
-	defer stop()
+func (e *execution) run(signals <-chan os.Signal) (int, error) {
 	if err := e.cmd.Start(); err != nil {
 		return 0, fmt.Errorf("cannot run %s: %w", e.client.Path, err)
+	}
+	if e.PIDFile != "" {
+		// Now, so that it is up when runsc is.
+		var err error
+		if e.guard, err = e.c.startGuard(e.cmd.Process.Pid); err != nil {
+			e.cmd.Process.Kill()
+			e.cmd.Wait()
+			return 0, err
+		}
+		defer e.guard.stop()
 	}
 	if e.slave != nil {
 		e.slave.Close()
@@ -205,17 +239,30 @@ func (e *execution) run() (int, error) {
 	}
 }
 
-// begun goes on when the process runs, or has run.
+// begun goes on when the process, which is pid inside, runs, or has run.
 func (e *execution) begun(pid int, ended <-chan struct{}, signals <-chan os.Signal) (int, error) {
-	if err := writePIDFile(e.PIDFile, e.cmd.Process.Pid); err != nil {
-		e.cmd.Process.Kill()
+	e.pid = pid
+	if err := e.announce(); err != nil {
+		e.c.killProcess(pid)
+		<-ended
+		e.finish()
 		return 0, err
 	}
-	if e.Detach {
-		// Its status is for who adopts it when we are gone: we do not wait for it.
-		return 0, nil
+	return e.attend(ended, signals)
+}
+
+// announce tells others of the process, who can signal it from now on.
+func (e *execution) announce() error {
+	if err := e.guard.watch(e.pid); err != nil {
+		return err
 	}
-	return e.attend(pid, ended, signals)
+	if err := writePIDFile(e.PIDFile, os.Getpid()); err != nil {
+		return err
+	}
+	if e.waiter {
+		return e.handOver()
+	}
+	return nil
 }
 
 // awaitExit waits for the end of our child pid, and leaves its status for others.
@@ -232,8 +279,8 @@ func exitedBySignal(pid int) bool { return awaitExit(pid).Code != cldExited }
 // cldExited is a Siginfo's Code for a process that has called exit.
 const cldExited = 1
 
-// attend waits for the process, which is pid inside, and brings it our signals.
-func (e *execution) attend(pid int, ended <-chan struct{}, signals <-chan os.Signal) (int, error) {
+// attend waits for the process, and brings it our signals.
+func (e *execution) attend(ended <-chan struct{}, signals <-chan os.Signal) (int, error) {
 	if e.terminal != nil {
 		e.terminal.Raw()
 		e.terminal.Start()
@@ -247,8 +294,10 @@ func (e *execution) attend(pid int, ended <-chan struct{}, signals <-chan os.Sig
 				e.terminal.Resize()
 				continue
 			}
-			// An error means that it has just ended, which we shall see.
-			e.c.Runsc.KillProcess(context.Background(), e.c.inner(), s.(syscall.Signal), pid)
+			if sig, err := deliverable(s.(syscall.Signal)); err == nil {
+				// An error means that it has just ended, which we shall see.
+				e.c.Runsc.KillProcess(context.Background(), e.c.inner(), sig, e.pid)
+			}
 		}
 	}
 }

@@ -22,6 +22,10 @@ func main() {
 		os.Exit(shim.Hook(os.Args))
 	case shim.WaiterName:
 		os.Exit(shim.Waiter(os.Args))
+	case shim.ExecWaiterName:
+		os.Exit(shim.ExecWaiter(os.Args))
+	case shim.GuardName:
+		os.Exit(shim.Guard(os.Args))
 	case shim.RelayName:
 		os.Exit(shim.Relay(os.Args))
 	case probe.ChildArg:
