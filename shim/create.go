@@ -305,6 +305,7 @@ func (c *Container) configure(o *CreateOptions, a *bundle.Adapted) {
 		NetRaw:             a.NetRaw, OCISeccomp: a.Seccomp,
 	}
 	g.Network, c.AutoNetwork = chooseNetwork(o.Network, a.Spec)
+	c.Proxied, c.NetworkPath = o.proxied(), networkPath(a.Spec)
 	switch o.Overlay {
 	case bundle.OverlaySelf:
 		g.Overlay2 = "root:self"

@@ -56,7 +56,7 @@ func (c *Container) launch(verb string, do func() error) error {
 	if c.Waiting != 0 {
 		do = c.release
 	}
-	if err := c.change(Running, do); err != nil {
+	if err := c.change(Running, c.withPorts(do)); err != nil {
 		return c.explainStart(err)
 	}
 	if err := c.runHooks("poststart", c.Hooks.Poststart, Running); err != nil {
@@ -206,6 +206,7 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 		warn("%v", err)
 	}
 	c.killSandbox()
+	c.removePorts(warn)
 	for _, h := range c.Hooks.Poststop {
 		if err := c.runHook(h, Stopped); err != nil {
 			warn("cannot run poststop hook: %v", err)

@@ -19,14 +19,28 @@ func chooseNetwork(asked runsc.Network, spec *specs.Spec) (network runsc.Network
 	if asked != "" {
 		return asked, false
 	}
-	i := slices.IndexFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
-	if i < 0 {
+	if networkNamespace(spec) < 0 {
 		return runsc.NetworkHost, false
 	}
-	if p := spec.Linux.Namespaces[i].Path; p != "" && sameNamespace(p, "/proc/self/ns/net") {
+	if p := networkPath(spec); p != "" && sameNamespace(p, "/proc/self/ns/net") {
 		return runsc.NetworkHost, false
 	}
 	return runsc.NetworkSandbox, true
+}
+
+// networkNamespace is the index of the network namespace among the spec's; -1:
+// it has none.
+func networkNamespace(spec *specs.Spec) int {
+	return slices.IndexFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
+}
+
+// networkPath is that of the network namespace in the spec; empty: it has none,
+// or one that is made for the container.
+func networkPath(spec *specs.Spec) string {
+	if i := networkNamespace(spec); i >= 0 {
+		return spec.Linux.Namespaces[i].Path
+	}
+	return ""
 }
 
 // sameNamespace reports whether two files name one namespace.
