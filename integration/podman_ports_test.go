@@ -76,8 +76,11 @@ func answers(t *testing.T, network string, port, n int) {
 func TestPodmanPublishedPorts(t *testing.T) {
 	eachPodman(t, func(t *testing.T, p *podman) {
 		dir := p.c.answerer(t)
-		p.ok(t, "network", "create", "other")
-		networks := map[string][]string{"default": nil, "bridge": {"--network", "other"}}
+		// Root's networks are in /etc, whatever the storage.
+		other := fmt.Sprintf("gvisor-exec-test-%d", os.Getpid())
+		p.ok(t, "network", "create", other)
+		t.Cleanup(func() { p.ok(t, "network", "rm", "-f", other) })
+		networks := map[string][]string{"default": nil, "bridge": {"--network", other}}
 		if p.c.uid != 0 {
 			networks["keep-id"] = []string{"--userns", "keep-id", "--user", "0"}
 			networks["slirp4netns's own"] = []string{"--network", "slirp4netns:port_handler=slirp4netns"}
