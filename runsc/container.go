@@ -2,6 +2,7 @@ package runsc
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -73,6 +74,18 @@ func (c Client) RunDetachedCommand(id string, o DetachedOpts) *exec.Cmd {
 func (c Client) Start(ctx context.Context, id string) error {
 	_, err := c.output(ctx, "start", id)
 	return err
+}
+
+// StartWith starts the command of a created container that is not the first of
+// its sandbox, and that gets stdio. runsc's errors are in the --log.
+func (c Client) StartWith(id string, stdio [3]*os.File) error {
+	cmd := c.Command("start", id)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdio[0], stdio[1], stdio[2]
+	err := cmd.Run()
+	if status, explained := c.Explain("start", err, cmd.ProcessState); explained != nil || status != 0 {
+		return cmp.Or(explained, err)
+	}
+	return nil
 }
 
 // RestoreOpts are the options of Restore.

@@ -43,6 +43,8 @@ const (
 type Container struct {
 	saved
 	dir string
+	// podRunsc is how the sandbox of a member that is being created was made.
+	podRunsc runsc.Client
 }
 
 // saved is state.json.
@@ -54,7 +56,7 @@ type saved struct {
 	Created     time.Time         `json:"created"`
 	Owner       string            `json:"owner"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// Pid is the sandbox's process, and PidStart tells it from a later one
+	// Pid is the sandbox's process, of a member of a pod the waiter, and PidStart tells it from a later one
 	// with the same number.
 	Pid      int    `json:"pid"`
 	PidStart uint64 `json:"pidStart"`
@@ -78,6 +80,8 @@ type saved struct {
 	NoProcess bool `json:"noProcess,omitempty"`
 	// Waiting is the pid of a `runsc run` that waits for start; see preserve.go.
 	Waiting int `json:"waiting,omitempty"`
+	// Pod is there for a container in the sandbox of another; see pod.go.
+	Pod *pod `json:"pod,omitempty"`
 	// Pending are signals for a paused container.
 	Pending []int `json:"pending,omitempty"`
 	// Hooks that are still to run, and Process, of which exec takes what it is
@@ -109,6 +113,8 @@ const (
 	logName     = "log"   // runsc's errors during create
 	readyName   = "ready" // for these two see preserve.go
 	releaseName = "release"
+	gateName    = "gate" // for these two see waiter.go
+	answerName  = "answer"
 )
 
 // sharedName is what runsc shares between the containers of a root; no id

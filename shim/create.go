@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -109,7 +108,7 @@ func reserve(root, id string) (*Container, *os.File, error) {
 func (c *Container) abandon() error {
 	if c.Runsc.Path != "" {
 		// There may be nothing to delete.
-		c.Runsc.Delete(context.Background(), c.ID, runsc.DeleteOpts{Force: true})
+		c.deleteInRunsc()
 	}
 	return removeContainer(c.dir)
 }
@@ -122,7 +121,11 @@ func (c *Container) create(o *CreateOptions) error {
 	if err := c.checkCommand(adapted); err != nil {
 		return err
 	}
+	if err := c.joinPod(o, adapted); err != nil {
+		return err
+	}
 	c.configure(o, adapted)
+	c.configureMember()
 	if err := c.save(); err != nil {
 		return err
 	}
@@ -134,6 +137,9 @@ func (c *Container) create(o *CreateOptions) error {
 		err = c.createWaiting(o, adapted)
 	} else {
 		err = c.runCreate(o, adapted)
+	}
+	if err == nil && c.Pod != nil {
+		err = c.startWaiter(o)
 	}
 	if err != nil {
 		return explainCreate(err)

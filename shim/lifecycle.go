@@ -56,6 +56,9 @@ func (c *Container) launch(verb string, do func() error) error {
 	if c.Waiting != 0 {
 		do = c.release
 	}
+	if c.Pod != nil {
+		do = c.startMember(do)
+	}
 	if err := c.change(Running, c.withPorts(do)); err != nil {
 		return c.explainStart(err)
 	}
@@ -82,6 +85,10 @@ func (c *Container) explainStart(err error) error {
 
 // killSandbox ends all of the container at once, from outside.
 func (c *Container) killSandbox() {
+	if c.Pod != nil {
+		c.killMember()
+		return
+	}
 	if c.alive() {
 		syscall.Kill(c.Pid, syscall.SIGKILL)
 	}
@@ -197,15 +204,16 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 	if s := c.status(); s != Stopped && s != Created && !force {
 		return fmt.Errorf("cannot delete container %q that is not stopped: %s", c.ID, s)
 	}
-	c.tell(wordNever) // if a runsc run still waits: it removes what it has made
-	// Dead or created, runsc may call it running: it counts zombies.
-	if err := c.Runsc.Delete(context.Background(), c.ID, runsc.DeleteOpts{Force: true}); err != nil {
+	c.tell(releaseName, wordNever) // if a runsc run still waits: it removes what it has made
+	if err := c.deleteInRunsc(); err != nil {
 		if !force {
 			return err
 		}
 		warn("%v", err)
 	}
-	c.killSandbox()
+	if c.Pod == nil {
+		c.killSandbox()
+	}
 	c.removePorts(warn)
 	for _, h := range c.Hooks.Poststop {
 		if err := c.runHook(h, Stopped); err != nil {

@@ -11,6 +11,9 @@ import (
 	"github.com/gvisor-exec/gvisor-exec/runsc"
 )
 
+// ownNetwork is the network namespace that we are in.
+const ownNetwork = "/proc/self/ns/net"
+
 // chooseNetwork decides which stack a container is created with, by its spec:
 // without a network namespace it is the host's, otherwise gVisor's. With auto,
 // what the namespace has at start decides whether there is anything but a
@@ -22,7 +25,7 @@ func chooseNetwork(asked runsc.Network, spec *specs.Spec) (network runsc.Network
 	if networkNamespace(spec) < 0 {
 		return runsc.NetworkHost, false
 	}
-	if p := networkPath(spec); p != "" && sameNamespace(p, "/proc/self/ns/net") {
+	if p := networkPath(spec); p != "" && sameNamespace(p, ownNetwork) {
 		return runsc.NetworkHost, false
 	}
 	return runsc.NetworkSandbox, true

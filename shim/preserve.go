@@ -113,15 +113,15 @@ func Hook(args []string) int {
 	return 0
 }
 
-// What the hook is told.
+// What they are told.
 const (
 	wordGo    = "go"
 	wordNever = "never"
 )
 
-// tell wakes the hook. Where nobody waits any more there is nobody to be told.
-func (c *Container) tell(word string) error {
-	f, err := os.OpenFile(c.path(releaseName), os.O_WRONLY|unix.O_NONBLOCK, 0)
+// tell wakes who reads a FIFO of the container's: the hook, or a waiter. Where nobody waits any more there is nobody to be told.
+func (c *Container) tell(fifo, word string) error {
+	f, err := os.OpenFile(c.path(fifo), os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("cannot go on with container %q: %w", c.ID, err)
 	}
@@ -137,7 +137,7 @@ func (c *Container) release() error {
 		return fmt.Errorf("cannot start container %q: its runsc is gone: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
-	if err := c.tell(wordGo); err != nil {
+	if err := c.tell(releaseName, wordGo); err != nil {
 		return err
 	}
 	for {

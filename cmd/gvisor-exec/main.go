@@ -22,6 +22,8 @@ func main() {
 		os.Exit(shim.Hook(os.Args))
 	case shim.RelayName:
 		os.Exit(shim.Relay(os.Args))
+	case shim.WaiterName:
+		os.Exit(shim.Waiter())
 	case probe.ChildArg:
 		return
 	}
