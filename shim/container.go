@@ -249,7 +249,7 @@ func (c *Container) status() Status {
 	}
 	if c.InDoubt {
 		// A verb was killed half way. runsc knows how far it came.
-		if s, err := c.Runsc.Status(context.Background(), c.ID); err == nil {
+		if s, err := c.Runsc.Status(context.Background(), c.runscID()); err == nil {
 			return Status(s)
 		}
 	}

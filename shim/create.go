@@ -349,7 +349,7 @@ func noCgroups(o *CreateOptions) string {
 func (c *Container) runCreate(o *CreateOptions, a *bundle.Adapted) error {
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
-	cmd := client.CreateCommand(c.ID, runsc.CreateOpts{
+	cmd := client.CreateCommand(c.runscID(), runsc.CreateOpts{
 		Bundle: c.path(bundleName), PIDFile: c.path(pidName), ConsoleSocket: o.ConsoleSocket,
 	})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)

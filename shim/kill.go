@@ -105,7 +105,7 @@ func (c *Container) Kill(sig syscall.Signal, all bool) error {
 	if sig == 0 {
 		return nil
 	}
-	err = c.Runsc.Kill(context.Background(), c.ID, sig, all)
+	err = c.Runsc.Kill(context.Background(), c.runscID(), sig, all)
 	if err != nil && !c.alive() {
 		if all {
 			return nil

@@ -28,14 +28,14 @@ func (c *Container) client() runsc.Client {
 
 // Start starts the process of a created container.
 func (c *Container) Start() error {
-	return c.launch("start", func() error { return c.client().Start(context.Background(), c.ID) })
+	return c.launch("start", func() error { return c.client().Start(context.Background(), c.runscID()) })
 }
 
 // Restore starts a created container from the checkpoint in the directory
 // imagePath.
 func (c *Container) Restore(imagePath string) error {
 	return c.launch("restore", func() error {
-		return c.client().Restore(context.Background(), c.ID, runsc.RestoreOpts{Bundle: c.path(bundleName), ImagePath: imagePath})
+		return c.client().Restore(context.Background(), c.runscID(), runsc.RestoreOpts{Bundle: c.path(bundleName), ImagePath: imagePath})
 	})
 }
 
@@ -57,7 +57,7 @@ func (c *Container) launch(verb string, do func() error) error {
 		do = c.release
 	}
 	if c.Pod != nil {
-		do = c.startMember(do)
+		do = c.openGate
 	}
 	if err := c.change(Running, c.withPorts(do)); err != nil {
 		return c.explainStart(err)
@@ -104,7 +104,7 @@ func (c *Container) Pause() error {
 	if s := c.status(); s != Running && s != Created {
 		return fmt.Errorf("container not running or created: %s", s) // runc's words
 	}
-	return c.change(Paused, func() error { return c.Runsc.Pause(context.Background(), c.ID) })
+	return c.change(Paused, func() error { return c.Runsc.Pause(context.Background(), c.runscID()) })
 }
 
 // Resume lets a paused container go on, and delivers the signals that came
@@ -118,7 +118,7 @@ func (c *Container) Resume() error {
 	if c.status() != Paused {
 		return errors.New("container not paused") // runc's words
 	}
-	if err := c.change(Running, func() error { return c.Runsc.Resume(context.Background(), c.ID) }); err != nil {
+	if err := c.change(Running, func() error { return c.Runsc.Resume(context.Background(), c.runscID()) }); err != nil {
 		return err
 	}
 	pending := c.Pending
@@ -127,7 +127,7 @@ func (c *Container) Resume() error {
 		return nil
 	}
 	for _, n := range pending {
-		if err := c.Runsc.Kill(context.Background(), c.ID, syscall.Signal(n), false); err != nil {
+		if err := c.Runsc.Kill(context.Background(), c.runscID(), syscall.Signal(n), false); err != nil {
 			return err
 		}
 	}
@@ -151,7 +151,7 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 	if err != nil {
 		return fmt.Errorf("cannot update container %q: %w", c.ID, err)
 	}
-	return c.Runsc.Update(context.Background(), c.ID, bytes.NewReader(data))
+	return c.Runsc.Update(context.Background(), c.runscID(), bytes.NewReader(data))
 }
 
 // Checkpoint writes the state of a container to the directory imagePath. It
@@ -170,7 +170,7 @@ func (c *Container) Checkpoint(imagePath string, leaveRunning bool) error {
 		after = Running
 	}
 	return c.change(after, func() error {
-		return c.Runsc.Checkpoint(context.Background(), c.ID, runsc.CheckpointOpts{ImagePath: imagePath, LeaveRunning: leaveRunning})
+		return c.Runsc.Checkpoint(context.Background(), c.runscID(), runsc.CheckpointOpts{ImagePath: imagePath, LeaveRunning: leaveRunning})
 	})
 }
 
@@ -179,7 +179,7 @@ func (c *Container) Stats() (json.RawMessage, error) {
 	if s := c.status(); s == Stopped {
 		return nil, errors.New("container not running") // runc's words
 	}
-	return c.Runsc.Stats(context.Background(), c.ID)
+	return c.Runsc.Stats(context.Background(), c.runscID())
 }
 
 // Processes returns the processes of a container, with their pids inside.
@@ -190,7 +190,7 @@ func (c *Container) Processes() ([]runsc.Process, error) {
 	case Created:
 		return nil, nil
 	}
-	return c.Runsc.Processes(context.Background(), c.ID)
+	return c.Runsc.Processes(context.Background(), c.runscID())
 }
 
 // Delete removes a container that is not running; with force, any. Warnings

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
@@ -20,6 +21,18 @@ type pod struct {
 	ID    string `json:"id"`
 	Pid   int    `json:"pid"`
 	Start uint64 `json:"start"`
+	// Member is the id that runsc knows the member by. The sandbox keeps a cgroup
+	// of its name for ever, and starts none of that name again (gVisor
+	// v0.0.0-20260905035102, boot/vfs.go: "mount cgroup: file exists").
+	Member string `json:"member"`
+}
+
+// runscID is what runsc knows the container by.
+func (c *Container) runscID() string {
+	if c.Pod != nil {
+		return c.Pod.Member
+	}
+	return c.ID
 }
 
 // alive reports whether the sandbox runs.
@@ -65,7 +78,13 @@ func (c *Container) joinPod(o *CreateOptions, a *bundle.Adapted) error {
 		// runsc would have to be in the user namespace of the sandbox.
 		return fmt.Errorf("cannot join the sandbox of container %q as an ordinary user", id)
 	}
-	c.Pod = &pod{ID: id, Pid: sandbox.Pid, Start: sandbox.PidStart}
+	if o.PreserveFDs > 0 {
+		return errors.New("cannot pass descriptors to a member of a pod: runsc passes it none but stdio")
+	}
+	// All that are made from one id are as long: runsc takes a beginning for the id.
+	c.Pod = &pod{
+		ID: id, Pid: sandbox.Pid, Start: sandbox.PidStart, Member: fmt.Sprintf("%s.%016x", c.ID, time.Now().UnixNano()),
+	}
 	c.podRunsc = sandbox.Runsc
 	return nil
 }
@@ -81,30 +100,16 @@ func (c *Container) configureMember() {
 	c.AutoNetwork = false
 }
 
-// startMember is what starts a member, given what starts another container that
-// somebody waits with.
-func (c *Container) startMember(release func() error) func() error {
-	if c.Waiting == 0 {
-		return c.openGate
-	}
-	return func() error {
-		if err := release(); err != nil {
-			return err
-		}
-		return c.openGate()
-	}
-}
-
 // killMember ends a member, but not the sandbox.
 func (c *Container) killMember() {
 	switch c.saved.Status {
 	case Paused:
 		// A process that stands still does not die; the sandbox goes on only when
 		// all that were paused have been resumed.
-		c.Runsc.Resume(context.Background(), c.ID)
+		c.Runsc.Resume(context.Background(), c.runscID())
 		fallthrough
 	case Running:
-		if c.Runsc.Kill(context.Background(), c.ID, syscall.SIGKILL, true) == nil {
+		if c.Runsc.Kill(context.Background(), c.runscID(), syscall.SIGKILL, true) == nil {
 			return // the waiter will say so
 		}
 	}
@@ -121,7 +126,7 @@ func (c *Container) killWaiter() {
 // member has gone already.
 func (c *Container) deleteInRunsc() error {
 	// Dead or created, runsc may call it running: it counts zombies.
-	err := c.Runsc.Delete(context.Background(), c.ID, runsc.DeleteOpts{Force: true})
+	err := c.Runsc.Delete(context.Background(), c.runscID(), runsc.DeleteOpts{Force: true})
 	if c.Pod == nil {
 		return err
 	}

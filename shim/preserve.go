@@ -61,7 +61,7 @@ func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 	}
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
-	cmd := client.RunDetachedCommand(c.ID, runsc.DetachedOpts{
+	cmd := client.RunDetachedCommand(c.runscID(), runsc.DetachedOpts{
 		CreateOpts: runsc.CreateOpts{Bundle: c.path(bundleName), ConsoleSocket: o.ConsoleSocket},
 		PassFDs:    numbers(o.PreserveFDs),
 	})

@@ -130,7 +130,7 @@ func (e *execution) command() error {
 		// The terminal's signals come through us alone.
 		attr.Setpgid = true
 	}
-	e.cmd = e.client.ExecCommand(e.c.ID, runsc.ExecOpts{
+	e.cmd = e.client.ExecCommand(e.c.runscID(), runsc.ExecOpts{
 		Process: filepath.Join(e.dir, processName), PIDFile: filepath.Join(e.dir, pidName),
 		InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: passed,
 	})
@@ -221,7 +221,7 @@ func (e *execution) attend(pid int, ended <-chan error) (int, error) {
 				continue
 			}
 			// An error means that it has just ended, which we shall see.
-			e.c.Runsc.KillProcess(context.Background(), e.c.ID, s.(syscall.Signal), pid)
+			e.c.Runsc.KillProcess(context.Background(), e.c.runscID(), s.(syscall.Signal), pid)
 		}
 	}
 }

@@ -37,8 +37,6 @@ type waitOrder struct {
 	// Gate is a FIFO on which wordGo comes when the container is to be started, and
 	// Answer one that takes wordGo or wordNever: it has been started or not.
 	Gate, Answer string
-	// Started says that somebody else starts the container.
-	Started bool
 }
 
 // The namespaces of a process are those of its main thread.
@@ -83,7 +81,7 @@ func (c *Container) startWaiter(o *CreateOptions) error {
 		return err
 	}
 	what := waitOrder{
-		ID: c.ID, Runsc: c.Runsc, Sandbox: c.Pid, Gate: c.path(gateName), Answer: c.path(answerName), Started: c.Waiting != 0,
+		ID: c.runscID(), Runsc: c.Runsc, Sandbox: c.Pid, Gate: c.path(gateName), Answer: c.path(answerName),
 	}
 	what.Runsc.Global.Log = c.path(logName)
 	if err := json.NewEncoder(orderW).Encode(what); err != nil {
@@ -159,10 +157,14 @@ func (o *waitOrder) join() error {
 		name string
 		flag int
 		fd   int
-	}{{"net", unix.CLONE_NEWNET, 0}, {"ipc", unix.CLONE_NEWIPC, 0}, {"uts", unix.CLONE_NEWUTS, 0}, {"mnt", unix.CLONE_NEWNS, 0}}
+	}{{"net", unix.CLONE_NEWNET, -1}, {"ipc", unix.CLONE_NEWIPC, -1}, {"uts", unix.CLONE_NEWUTS, -1}, {"mnt", unix.CLONE_NEWNS, -1}}
 	for i := range namespaces {
 		n := &namespaces[i]
-		fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/%s", o.Sandbox, n.name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		path := fmt.Sprintf("/proc/%d/ns/%s", o.Sandbox, n.name)
+		if sameNamespace(path, "/proc/self/ns/"+n.name) {
+			continue // the host's, which a user may not enter again
+		}
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("cannot find the namespaces of the sandbox: %w", err)
 		}
@@ -170,6 +172,9 @@ func (o *waitOrder) join() error {
 		n.fd = fd
 	}
 	for _, n := range namespaces {
+		if n.fd < 0 {
+			continue
+		}
 		if err := unix.Setns(n.fd, n.flag); err != nil {
 			return fmt.Errorf("cannot enter the %s namespace of the sandbox: %w", n.name, err)
 		}
@@ -185,11 +190,9 @@ func (o *waitOrder) follow(gate, answer *os.File, started chan<- struct{}) int {
 		return statusKilled
 	}
 	gate.Close()
-	if !o.Started {
-		if err := o.Runsc.StartWith(o.ID, [3]*os.File{os.Stdin, os.Stdout, os.Stderr}); err != nil {
-			answer.WriteString(wordNever)
-			return statusKilled
-		}
+	if err := o.Runsc.StartWith(o.ID, [3]*os.File{os.Stdin, os.Stdout, os.Stderr}); err != nil {
+		answer.WriteString(wordNever)
+		return statusKilled
 	}
 	close(started)
 	dropStdio()
