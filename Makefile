@@ -29,7 +29,7 @@ bin/gvisor-exec: FORCE
 bin/runsc: $(RUNSC_STAMP)
 	@test -x $@
 
-$(RUNSC_STAMP):
+$(RUNSC_STAMP): $(if $(wildcard bin/runsc),,FORCE)
 	@mkdir -p bin
 	@echo "building runsc $(GVISOR): a minute or two, once"
 	cd runsc/pinned && CGO_ENABLED=0 $(GO) build $(RUNSC_FLAGS) -o ../../bin/runsc gvisor.dev/gvisor/runsc
@@ -58,6 +58,7 @@ examples: build ## run everything in examples/
 
 bench: build ## cold starts side by side with runsc, bubblewrap and firejail
 	$(GO) run ./integration/bench -bin bin
+	$(GO) run ./integration/bench/verbs -bin bin
 
 soak: build ## what takes longer than CI may: a thousand runs, a gibibyte each way
 	GVISOR_EXEC_BIN=$(CURDIR)/bin GVISOR_EXEC_SOAK=1 $(GO) test -count=1 -timeout 60m -run Soak -v ./integration/...

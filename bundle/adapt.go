@@ -53,6 +53,11 @@ type Adapted struct {
 	NetRaw bool
 	// Seccomp says that the spec has a filter.
 	Seccomp bool
+	// NewNetwork says that the spec asks for a network namespace of its own, and
+	// for none of users, for whose owner an engine fills it later.
+	NewNetwork bool
+	// Sandbox is the container whose sandbox this one is to share; empty: none.
+	Sandbox string
 	// NoProcess says that there is nothing to start.
 	NoProcess bool
 	// UIDs and GIDs are the mappings of the user namespace that is made for the
@@ -74,7 +79,7 @@ type adaptation struct {
 var rules = []func(*adaptation) error{
 	requireRoot, makeAbsolute, fillProcess, dropSELinux, dropAppArmor, takeHooks, takeUserNamespace,
 	unshareMounts, unsharePropagation, noHostKernelMounts, noDeviceMounts, maskPaths, protectPaths,
-	relaxOOM, fillResources, noteNetRaw, noteSeccomp, noteDevices,
+	relaxOOM, fillResources, notePod, noteNetwork, noteNetRaw, noteSeccomp, noteDevices,
 }
 
 // Adapt turns a spec of the bundle dir, which is absolute, into one that runsc

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 docker still uses prestart hooks
+
 package bundle
 
 import (
@@ -242,6 +244,38 @@ func TestFillResources(t *testing.T) {
 	spec.Linux = nil
 	if a := adapt(t, spec, Host{}); a.Spec.Linux.Resources == nil {
 		t.Errorf("%+v", a.Spec.Linux)
+	}
+}
+
+func TestNotePod(t *testing.T) {
+	spec := valid()
+	spec.Annotations = map[string]string{"io.kubernetes.cri-o.ContainerType": "sandbox", "io.kubernetes.cri-o.SandboxID": "x"}
+	if a := adapt(t, spec, Host{}); a.Sandbox != "" {
+		t.Errorf("the first: %q", a.Sandbox)
+	}
+	spec.Annotations["io.kubernetes.cri-o.ContainerType"] = "container"
+	if a := adapt(t, spec, Host{}); a.Sandbox != "x" {
+		t.Errorf("a member: %q", a.Sandbox)
+	}
+	delete(spec.Annotations, "io.kubernetes.cri-o.SandboxID")
+	refused(t, spec, Host{}, "SandboxID is not set")
+}
+
+func TestNoteNetwork(t *testing.T) {
+	for want, list := range map[bool][]specs.LinuxNamespace{
+		true:  {{Type: specs.NetworkNamespace}},
+		false: {{Type: specs.NetworkNamespace}, {Type: specs.UserNamespace}},
+	} {
+		spec := valid()
+		spec.Linux.Namespaces = list
+		if got := adapt(t, spec, Host{}).NewNetwork; got != want {
+			t.Errorf("%+v: %v", list, got)
+		}
+	}
+	spec := valid()
+	spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: "/x"}}
+	if adapt(t, spec, Host{}).NewNetwork {
+		t.Error("an engine's namespace")
 	}
 }
 

@@ -1,8 +1,10 @@
 package bundle
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path"
 	"reflect"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 func TestParseMount(t *testing.T) {
@@ -88,7 +91,7 @@ func TestPlan(t *testing.T) {
 func TestSpec(t *testing.T) {
 	c := Config{
 		Args: []string{"a"}, Env: Env{"B": "2", "A": "1"}, Cwd: "/w", Umask: 0o27, Tree: "/tree",
-		Capabilities: Capabilities{"CAP_CHOWN"}, Mounts: []Mount{{ROBind, "/h", "/ro"}, {RWBind, "/h", "/rw"}}, Hidden: []string{"/state"},
+		Capabilities: Capabilities{"CAP_CHOWN"}, Mounts: []Mount{{ROBind, "/h", "/ro"}, {RWBind, "/h", "/rw"}},
 	}
 	s := c.Spec()
 	if s.Hostname != DefaultHostname || s.Root.Path != "/tree/root" || s.Root.Readonly || *s.Process.User.Umask != 0o27 {
@@ -101,7 +104,7 @@ func TestSpec(t *testing.T) {
 	for _, m := range s.Mounts {
 		seen = append(seen, m.Destination+" "+m.Type+" "+m.Source+" "+strings.Join(m.Options, ","))
 	}
-	want := []string{"/ro bind /tree/binds/0 rbind,ro", "/rw bind /tree/binds/1 rbind,rw", "/tmp tmpfs tmpfs mode=1777,nosuid,nodev", "/state tmpfs tmpfs ro,mode=0700"}
+	want := []string{"/ro bind /tree/binds/0 rbind,ro", "/rw bind /tree/binds/1 rbind,rw", "/tmp tmpfs tmpfs mode=1777,nosuid,nodev"}
 	if !slices.Equal(seen[5:], want) {
 		t.Errorf("mounts:\n%s\nwant\n%s", strings.Join(seen[5:], "\n"), strings.Join(want, "\n"))
 	}
@@ -154,6 +157,21 @@ func TestOverlaySet(t *testing.T) {
 	var o Overlay
 	if o.String() != "self" || o.Set("memory") != nil || o != OverlayMemory || o.Set("disk") == nil {
 		t.Error(o)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	if err := (&Config{Args: []string{"ü", ""}, Env: Env{"A": "€"}}).Check(); err != nil {
+		t.Error(err)
+	}
+	const latin1 = "f\xfcr"
+	for _, c := range []Config{
+		{Args: []string{"a", latin1}}, {Env: Env{"A": latin1}}, {Cwd: "/" + latin1}, {Hostname: latin1},
+		{Mounts: []Mount{{Bind, "/" + latin1, "/a"}}}, {Mounts: []Mount{{Bind, "/a", "/" + latin1}}},
+	} {
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), `f\xfcr`) {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 
@@ -216,17 +234,27 @@ func FuzzEnv(f *testing.F) {
 // FuzzSpec checks what the OCI runtime specification demands of every
 // config.json, and that the mounts of a plan are complete and in order.
 func FuzzSpec(f *testing.F) {
-	f.Add("/a:/b", "/c:/b/d", "/e", byte(0), byte(1))
-	f.Add("/a:/tmp/x", "/c:/tmp", "/tmp/x/y", byte(0x39), byte(2))
-	f.Fuzz(func(t *testing.T, one, two, three string, kinds, overlay byte) {
-		c := Config{Args: []string{one}, Env: Env{}, Cwd: "/", Tree: "/tree", Overlay: []Overlay{"", OverlaySelf, OverlayMemory, OverlayNone}[overlay%4]}
+	schema := specSchema(f)
+	f.Add("/a:/b", "/c:/b/d", "/e", "A=b", "w", byte(0), byte(1), uint32(0))
+	f.Add("/a:/tmp/x", "/c:/tmp", "/tmp/x/y", "=", "", byte(0x39), byte(0xfe), uint32(1000))
+	f.Fuzz(func(t *testing.T, one, two, three, env, cwd string, kinds, bits byte, id uint32) {
+		c := Config{
+			Args: []string{one}, Env: Env{}, Cwd: "/" + cwd, Hostname: cwd, UID: id, GID: id / 2, Umask: id % 0o1000, Tree: "/tree",
+			Overlay:  []Overlay{"", OverlaySelf, OverlayMemory, OverlayNone}[bits%4],
+			Terminal: bits&4 != 0, HostNetwork: bits&8 != 0,
+		}
+		c.Env.Set(env)
+		if bits&16 != 0 {
+			c.Capabilities.Set("ALL")
+			c.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Hard: uint64(id)}}
+		}
 		for i, value := range []string{one, two, three} {
 			if m, err := ParseMount(MountKind(kinds>>(2*i)&3), value, "/cwd"); err == nil {
 				c.Mounts = append(c.Mounts, m)
 			}
 		}
 		spec := c.Spec()
-		if err := checkSchema(spec); err != "" {
+		if err := validate(schema, spec); err != nil {
 			t.Error(err)
 		}
 		position := map[string]int{}
@@ -249,28 +277,43 @@ func FuzzSpec(f *testing.F) {
 	})
 }
 
-// checkSchema checks the rules of config-schema.json (runtime-spec v1.2.1) that
-// a spec of ours could break.
-func checkSchema(s *specs.Spec) string {
-	switch {
-	case s.Version == "":
-		return "no ociVersion"
-	case s.Root == nil || s.Root.Path == "":
-		return "no root.path"
-	case s.Process == nil || !path.IsAbs(s.Process.Cwd) || len(s.Process.Args) == 0:
-		return "process lacks cwd or args"
+// specSchema is the schema of config.json that the OCI runtime specification
+// ships beside its Go types.
+func specSchema(t testing.TB) *jsonschema.Schema {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/opencontainers/runtime-spec").Output()
+	if err != nil {
+		t.Fatal(err)
 	}
-	seen := map[specs.LinuxNamespaceType]bool{}
-	for _, n := range s.Linux.Namespaces {
-		if seen[n.Type] {
-			return "two namespaces of type " + string(n.Type)
-		}
-		seen[n.Type] = true
+	schema, err := jsonschema.NewCompiler().Compile(path.Join(strings.TrimSpace(string(dir)), "schema/config-schema.json"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, m := range s.Mounts {
-		if !path.IsAbs(m.Destination) || m.Type == "" || m.Source == "" {
-			return "mount " + m.Destination + " is incomplete"
-		}
+	return schema
+}
+
+func validate(schema *jsonschema.Schema, spec *specs.Spec) error {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return err
 	}
-	return ""
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	return schema.Validate(value)
+}
+
+// The schema is really looked at.
+func TestSchemaRefuses(t *testing.T) {
+	schema := specSchema(t)
+	c := Config{Args: []string{"a"}, Cwd: "/"}
+	if err := validate(schema, c.Spec()); err != nil {
+		t.Error(err)
+	}
+	broken := c.Spec()
+	broken.Process.Rlimits = []specs.POSIXRlimit{{Type: "x"}}
+	if err := validate(schema, broken); err == nil {
+		t.Error("a limit called x is valid")
+	}
 }

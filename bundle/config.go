@@ -7,12 +7,13 @@ package bundle
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -78,9 +79,6 @@ type Config struct {
 	Overlay Overlay
 	// Mounts in any order; of two with one Dest the later wins.
 	Mounts []Mount
-	// Hidden are directories of the view that the sandbox sees empty and
-	// cannot write.
-	Hidden []string
 	// Tree is where the filesystem view will be: Tree/root is the root, and
 	// Tree/binds/N the source of the mount Plan()[N].
 	Tree string
@@ -217,8 +215,7 @@ func (c *Config) Spec() *specs.Spec {
 	return spec
 }
 
-// mounts are the sentry's own filesystems, then the user's by depth, then what
-// is hidden: last, so that nothing lies over it.
+// mounts are the sentry's own filesystems, then the user's by depth.
 func (c *Config) mounts() []specs.Mount {
 	mounts := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc"},
@@ -244,10 +241,41 @@ func (c *Config) mounts() []specs.Mount {
 		}
 		mounts = append(mounts, m)
 	}
-	for _, dir := range c.Hidden {
-		mounts = append(mounts, specs.Mount{Destination: path.Clean(dir), Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "mode=0700"}})
-	}
 	return mounts
+}
+
+// EmptyDir is a mount that hides the directory dir of the sandbox: it is empty
+// and cannot be written. It belongs at the end of a spec's mounts, so that
+// nothing lies over it.
+func EmptyDir(dir string) specs.Mount {
+	return specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "mode=0700"}}
+}
+
+// Check reports what config.json, which is UTF-8, cannot say: runsc would get
+// other bytes than the user gave.
+func (c *Config) Check() error {
+	said := func(what, s string) error {
+		if utf8.ValidString(s) {
+			return nil
+		}
+		return fmt.Errorf("cannot pass on %s %q: it is not UTF-8", what, s)
+	}
+	errs := []error{said("working directory", c.Cwd), said("hostname", c.Hostname)}
+	for _, arg := range c.Args {
+		errs = append(errs, said("argument", arg))
+	}
+	for _, assignment := range c.Env.List() {
+		errs = append(errs, said("variable", assignment))
+	}
+	for _, m := range c.Mounts {
+		errs = append(errs, said("path", m.Source), said("path", m.Dest))
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Write writes the spec as config.json into dir, which exists.
@@ -256,7 +284,13 @@ func Write(dir string, spec *specs.Spec) error {
 	if err != nil {
 		return fmt.Errorf("cannot write the bundle: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), append(data, '\n'), 0o600); err != nil {
+	// A new file: nobody else's link is followed.
+	f, err := os.OpenFile(filepath.Join(dir, "config.json"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot write the bundle: %w", err)
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("cannot write the bundle: %w", err)
 	}
 	return nil

@@ -72,15 +72,15 @@ func ParseMount(kind MountKind, value, cwd string) (Mount, error) {
 	if m.Dest == "/" {
 		return Mount{}, errors.New("the destination cannot be /: -rootfs gives another root")
 	}
-	if top := topLevel(m.Dest); slices.Contains(kernelDirs, top) {
+	if top := topLevel(m.Dest); slices.Contains(KernelDirs, top) {
 		return Mount{}, fmt.Errorf("the destination cannot be in %s: it belongs to the sandbox's kernel", top)
 	}
 	return m, nil
 }
 
-// kernelDirs are filled by the sentry; a mount there would be covered by it, or
+// KernelDirs are filled by the sentry; a mount there would be covered by it, or
 // would show the host's.
-var kernelDirs = []string{"/proc", "/sys", "/dev"}
+var KernelDirs = []string{"/proc", "/sys", "/dev"}
 
 func topLevel(p string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")

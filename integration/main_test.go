@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gvisor-exec/gvisor-exec/internal/probe"
 )
 
@@ -55,6 +57,10 @@ func TestMain(m *testing.M) {
 }
 
 func setUp() (err error) {
+	// What is open here by chance reaches no command of a test.
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return err
+	}
 	if binDir, err = os.MkdirTemp("/var/tmp", "gvisor-exec-test-"); err != nil {
 		return err
 	}
@@ -86,7 +92,7 @@ func setUp() (err error) {
 		return err
 	}
 	callers = []*caller{
-		{name: "root", home: "/root", state: "/run/gvisor-exec", overlay: "/var/tmp/gvisor-exec-0"},
+		{name: "root", home: "/root", state: "/run/gvisor-exec", overlay: "/var/cache/gvisor-exec"},
 		ordinary,
 	}
 	return nil
@@ -198,6 +204,7 @@ func (c *caller) command(ctx context.Context, s spawn) *exec.Cmd {
 		cmd.Dir = c.home
 	}
 	cmd.Stdin = strings.NewReader(s.stdin)
+	cmd.WaitDelay = 5 * time.Second // what a killed shell started may hold its pipes
 	cmd.SysProcAttr = c.attr()
 	return cmd
 }

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -84,12 +85,28 @@ func TestOCIExecDetached(t *testing.T) {
 		if err != nil || syscall.Kill(pid, 0) != nil {
 			t.Fatalf("pid %d, %v", pid, err)
 		}
-		if o := c.run(t, "ps", "x"); strings.Count(o.stdout, "sleep") != 2 {
+		if o := c.run(t, "ps", "x"); strings.Count(o.stdout, "\n") != 3 {
 			t.Errorf("%+v", o)
 		}
 		if o := c.create(t, dir, "exec", "-d", "--pid-file", "none", "x", "nosuch"); o.status != 255 || fileExists(filepath.Join(dir, "none")) {
 			t.Errorf("%+v", o)
 		}
+	})
+}
+
+// However soon a detached process ends, its status is there for who adopts it.
+func TestOCIExecDetachedStatus(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		dir := c.started(t, "x", "exec sleep 1000", nil)
+		// Python stands for conmon: a subreaper that waits for the pid in the file.
+		c.do(t, spawn{dir: dir, argv: []string{"/usr/bin/python3", "-c", fmt.Sprintf(`
+import ctypes, os, subprocess
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+for i in range(30):
+    subprocess.run([%q, "exec", "-d", "--pid-file", "p", "x", "sh", "-c", "exit 7"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _, status = os.waitpid(int(open("p").read()), 0)
+    assert os.WEXITSTATUS(status) == 7, status
+`, filepath.Join(binDir, "gvisor-exec"))}}).want(t, 0, "", "")
 	})
 }
 

@@ -59,7 +59,7 @@ func TestOCIErrors(t *testing.T) {
 		for _, verb := range []string{"start", "state", "kill", "delete", "ps", "pause", "resume", "update", "events", "checkpoint"} {
 			c.run(t, verb, "nosuch").wantError(t, 1, `container "nosuch" does not exist`, "")
 		}
-		c.run(t, "exec", "nosuch", "true").wantError(t, 255, `container "nosuch" does not exist`, "")
+		c.run(t, "exec", "nosuch", "true").wantError(t, 255, `container "nosuch" does not exist`, "--")
 		c.run(t, "delete", "--force", "nosuch").want(t, 0, "", "")
 		c.run(t, "state", "a/b").wantError(t, 1, "invalid container ID format", "")
 		c.run(t, "state").wantError(t, 1, "0 arguments", "gvisor-exec state")
@@ -250,6 +250,8 @@ func TestOCIKilledSandbox(t *testing.T) {
 		syscall.Kill(c.stateOf(t, "x").Pid, syscall.SIGKILL)
 		c.await(t, "x", "stopped")
 		c.run(t, "delete", "x").want(t, 0, "", "")
+		// The sentry's stubs end on their own, a little later.
+		eventually(t, "no process", func() bool { return len(processes()) == 0 })
 	})
 }
 

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 docker still uses prestart hooks
+
 package integration
 
 import (

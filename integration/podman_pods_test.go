@@ -41,7 +41,7 @@ func (p *podman) infra(t *testing.T) string {
 
 // The members of a pod have one network and one /dev/shm, and each its own
 // status.
-func TestPodmanPod(t *testing.T) {
+func TestPodmanPodLife(t *testing.T) {
 	eachPodman(t, func(t *testing.T, p *podman) {
 		p.newPod(t)
 		member := func(args ...string) []string { return append([]string{"run", "--rm", "--pod", "pod"}, args...) }
@@ -147,6 +147,9 @@ func TestPodmanPodKinds(t *testing.T) {
 				p.want(t, 6, "out\n", "run", "--pod", "pod", image, "sh", "-c", "echo out; exit 6")
 				p.ok(t, "run", "-d", "--name", "c", "--pod", "pod", image, "sleep", "1000")
 				p.want(t, 0, "in\n", "exec", "c", "echo", "in")
+				if links := p.ok(t, "exec", "c", "ip", "-o", "link"); strings.Count(links, "\n") < 2 {
+					t.Errorf("only a loopback: %s", links)
+				}
 				p.ok(t, "pod", "rm", "-f", "-t", "0", "pod")
 			})
 		}

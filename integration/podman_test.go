@@ -255,3 +255,35 @@ func TestPodmanTerminal(t *testing.T) {
 		}
 	})
 }
+
+// The members of a pod share a sandbox: its network and its /dev/shm. Each has
+// logs and a status of its own.
+func TestPodmanPod(t *testing.T) {
+	eachPodman(t, func(t *testing.T, p *podman) {
+		t.Cleanup(func() { p.do(t, "pod", "rm", "-af", "-t", "0") })
+		p.ok(t, "pod", "create", "--name", "pod", "--infra-image", image, "--infra-command", "/bin/sleep 100000")
+		member := func(args ...string) []string { return append([]string{"run", "--rm", "--pod", "pod", image}, args...) }
+		p.ok(t, "run", "-d", "--pod", "pod", "--name", "srv", image, "sh", "-c", "echo up; while :; do echo hi | nc -l -p 7000; done")
+		p.awaitLog(t, "srv", "up")
+		p.want(t, 0, "hi\n", member("sh", "-c", "until nc 127.0.0.1 7000; do sleep 0.05; done 2> /dev/null")...)
+		p.want(t, 0, "", member("sh", "-c", "echo shared > /dev/shm/f")...)
+		p.want(t, 0, "shared\n", member("cat", "/dev/shm/f")...)
+		for range 5 {
+			p.want(t, 5, "", member("sh", "-c", "exit 5")...)
+		}
+		p.want(t, 127, "", member("nosuch")...)
+		p.want(t, 7, "in\n", "exec", "srv", "sh", "-c", "echo in; exit 7")
+		p.want(t, 0, "srv\n", "stop", "-t", "1", "srv")
+		p.want(t, 0, "143\n", "wait", "srv")
+		p.want(t, 0, "srv\n", "start", "srv")
+		p.want(t, 0, "srv\n", "kill", "srv")
+		p.want(t, 0, "137\n", "wait", "srv")
+		p.ok(t, "start", "srv")
+		p.ok(t, "pod", "stop", "-t", "1", "pod")
+		eventually(t, "the end of all", func() bool { return p.ok(t, "ps", "-q") == "" })
+		p.ok(t, "pod", "start", "pod")
+		p.awaitLog(t, "srv", "up\nup\nup\n")
+		p.ok(t, "pod", "rm", "-f", "-t", "0", "pod")
+		p.want(t, 0, "", "ps", "-aq")
+	})
+}

@@ -98,14 +98,20 @@ signal.pause()
 	})
 }
 
-// A signal that comes before the command runs reaches it all the same.
+// A signal that comes before the command runs, at whatever stage, ends it all the
+// same.
 func TestEarlySignal(t *testing.T) {
 	each(t, func(t *testing.T, c *caller) {
-		s := c.start(t, "--", "sleep", "1000")
-		eventually(t, "a keeper", func() bool { return len(processes()) > 1 })
-		s.Process.Signal(syscall.SIGTERM)
-		if code := s.status(t); code != 128+15 {
-			t.Errorf("status %d, stderr %s", code, s.err)
+		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+			for _, processes := range []int{2, 3, 4, 5} {
+				s := c.start(t, "--", "sleep", "1000")
+				eventually(t, "a keeper", func() bool { return len(processIDs()) >= processes })
+				s.Process.Signal(sig)
+				if code := s.status(t); code != 128+int(sig) {
+					t.Errorf("%v: status %d, stderr %s", sig, code, s.err)
+				}
+				eventually(t, "no process", func() bool { return len(processIDs()) == 0 })
+			}
 		}
 	})
 }
@@ -160,7 +166,9 @@ func TestKill(t *testing.T) {
 		s.Process.Kill()
 		s.Wait()
 		eventually(t, "no process", func() bool { return len(processes()) == 0 })
-		t.Logf("everything was gone %v after SIGKILL", time.Since(killed))
+		if took := time.Since(killed); took > time.Second {
+			t.Errorf("everything was gone %v after SIGKILL: a second is promised", took)
+		}
 		c.run(t, "--", "true").want(t, 0, "", "")
 	})
 }
@@ -207,9 +215,9 @@ func processIDs() (pids []int) {
 }
 
 func TestRandomKillsSoak(t *testing.T) {
-	n := 50
+	n := 200
 	if os.Getenv("GVISOR_EXEC_SOAK") != "" {
-		n = 500
+		n = 1000
 	}
 	each(t, func(t *testing.T, c *caller) {
 		for range n {

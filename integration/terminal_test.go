@@ -16,6 +16,7 @@ type screen struct {
 	c      *caller
 	socket string
 	marks  int
+	gone   bool
 }
 
 // newScreen starts bash in a terminal of 100 columns and 30 lines.
@@ -23,10 +24,19 @@ func (c *caller) newScreen(t *testing.T) *screen {
 	t.Helper()
 	s := &screen{t: t, c: c, socket: filepath.Join(c.dir(t), "tmux")}
 	s.tmux("new-session", "-d", "-x", "100", "-y", "30", "bash --norc --noprofile")
-	t.Cleanup(func() { s.tmux("kill-server") })
+	t.Cleanup(s.hangUp)
 	s.line("cd " + filepath.Dir(s.socket) + "; clear; echo; PS1='host> '")
 	s.clear()
 	return s
+}
+
+// hangUp takes the terminal away.
+func (s *screen) hangUp() {
+	s.t.Helper()
+	if !s.gone {
+		s.gone = true
+		s.tmux("kill-server")
+	}
 }
 
 func (s *screen) tmux(args ...string) string {
@@ -110,11 +120,14 @@ func TestTerminalJobControl(t *testing.T) {
 		s.see("bash-5")
 		s.line("PS1='in> '; clear; test -t 0 && test -t 2 && stty size && echo $TERM")
 		s.see("30 100", "in>")
-		s.line("sleep 1000")
+		// A key that comes before its program runs goes to the shell, and takes
+		// what the shell has not read along.
+		s.line(`sh -c 'echo r""uns; exec sleep 1000'`)
+		s.see("\nruns")
 		s.keys("C-z")
 		s.see("Stopped")
 		s.line("fg")
-		s.see("\nsleep 1000")
+		s.see("fg\nsh -c")
 		s.keys("C-c")
 		s.line("echo $?-after-int")
 		s.see("130-after-int")
@@ -226,6 +239,24 @@ func TestTerminalPrograms(t *testing.T) {
 		s.done(2)
 		s.line("cat err")
 		s.see("ls: cannot access '/nonexistent'")
+	})
+}
+
+// A terminal that goes away hangs up the command's, which ends the shell in it
+// and the job in its foreground.
+func TestTerminalHangsUp(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		for _, command := range []string{"bash --norc --noprofile", "sh -c 'echo r\"\"uns; exec cat'", "sh -c 'trap \"\" HUP; echo r\"\"uns; read x; exit 1'"} {
+			s := c.newScreen(t)
+			s.line("gvisor-exec -- " + command)
+			if strings.HasPrefix(command, "bash") {
+				s.see("bash-5")
+				s.line(`sh -c 'echo r""uns; exec sleep 1000'`)
+			}
+			s.see("\nruns")
+			s.hangUp()
+			eventually(t, "no process", func() bool { return len(processes()) == 0 })
+		}
 	})
 }
 

@@ -84,6 +84,15 @@ func passFiles(fds map[int]*os.File) (args []string, files []*os.File) {
 // inherits a higher number: so runsc gets /dev/null at the one behind.
 const stdioFD = 253
 
+// withRoom adds null behind files at such a number, where the limit allows it.
+func withRoom(files []*os.File, null *os.File) []*os.File {
+	var l syscall.Rlimit
+	if high := uint64(stdioFD + len(files)); syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil && l.Cur > high {
+		files = append(append(files, make([]*os.File, stdioFD-FirstPassFD)...), null)
+	}
+	return files
+}
+
 // CommandLine returns the argv of Run.
 func (c Client) CommandLine(id string, opts RunOpts) []string {
 	args, _ := opts.args()
@@ -107,7 +116,7 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	// Opening a FIFO for writing waits for a reader, and opening its log is the
 	// first thing that runsc does (gVisor v0.0.0-20260905035102, cli.Run).
 	if err := unix.Mkfifo(log, 0o600); err != nil {
-		return nil, fmt.Errorf("cannot make a log for runsc: %w", err)
+		return nil, fmt.Errorf("cannot make %s: %w", log, err)
 	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -116,7 +125,7 @@ func (c Client) Run(id, log string, opts RunOpts) (*Running, error) {
 	defer null.Close()
 	c.Global.Log = log
 	args, files := opts.args()
-	files = append(append(files, make([]*os.File, stdioFD-FirstPassFD)...), null)
+	files = withRoom(files, null)
 	r := &Running{cmd: c.Command(append(args, id)...), log: log}
 	r.cmd.Stderr = &limitedWriter{w: &r.stderr, left: 64 << 10}
 	r.cmd.ExtraFiles = files
@@ -157,13 +166,15 @@ func (r *Running) Wait() (int, error) {
 	}
 	state := r.cmd.ProcessState
 	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
-		return 0, &Error{Verb: "run", Status: 128 + int(status.Signal()), Msg: "killed by " + status.Signal().String()}
+		return 0, &Error{Verb: "run", Status: 128 + int(status.Signal()), Msg: "was killed (" + unix.SignalName(status.Signal()) + ")"}
 	}
-	code := state.ExitCode()
-	if code != ownFailure {
-		return code, nil
+	code, msg := state.ExitCode(), ""
+	switch code {
+	case ownFailure:
+		msg = logged(drain(r.errors))
+	case misused:
+		msg = ownWords(r.stderr.String())
 	}
-	msg := logged(drain(r.errors))
 	if msg == "" {
 		return code, nil
 	}
@@ -191,8 +202,23 @@ func drain(fifo *os.File) []byte {
 	return data
 }
 
-// ownFailure is the status that runsc exits with for failures of its own.
-const ownFailure = 128
+const (
+	// ownFailure is the status that runsc exits with for failures of its own.
+	ownFailure = 128
+	// misused is the status of a Go program that panicked, or got wrong flags.
+	misused = 2
+)
+
+// ownWords returns what runsc said, which no command does there, when it panicked
+// or got wrong flags.
+func ownWords(stderr string) string {
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.Contains(line, " flag -") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
 
 // logged returns the last error in the JSON objects of a --log file, which
 // runsc writes one after the other without a separator.

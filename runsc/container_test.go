@@ -46,6 +46,7 @@ func TestContainerVerbs(t *testing.T) {
 case "$*" in
 ps*) printf 'UID PID PPID PGID C TTY STIME TIME CMD\n0 1 0 1 0 ? 06:14 0s my sleep\n7 12 1 1 3 pts/0 06:15 2s sh\n';;
 update*) cat >> ${0%/*}/argv;;
+wait*) echo '{"id":"id","exitStatus":9}';;
 events*) echo '{"type":"stats"}';;
 esac`)
 	if err := errors.Join(
@@ -62,9 +63,12 @@ esac`)
 	if stats, err := c.Stats(ctx, "id"); err != nil || !strings.Contains(string(stats), "stats") {
 		t.Errorf("%s, %v", stats, err)
 	}
+	if status, err := c.Wait(ctx, "id"); err != nil || status != 9 {
+		t.Errorf("%d, %v", status, err)
+	}
 	argv, _ := os.ReadFile(filepath.Join(filepath.Dir(c.Path), "argv"))
 	want := "start id\npause id\nresume id\nkill --pid=7 id 1\nupdate --resources=- id\n{}\ncheckpoint --image-path=/i id\n" +
-		"restore --detach --bundle=/b --image-path=/i id\ndelete --force id\nps --format=table id\nevents --stats id\n"
+		"restore --detach --bundle=/b --image-path=/i id\ndelete --force id\nps --format=table id\nevents --stats id\nwait id\n"
 	if string(argv) != want {
 		t.Errorf("argv %q, want %q", argv, want)
 	}

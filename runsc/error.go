@@ -57,7 +57,8 @@ var (
 		{"permission denied", CommandNotExecutable},
 		{"exec format error", CommandNotExecutable},
 		{"not a directory", CommandNotExecutable},
-		{"too many levels of symbolic links", CommandNotExecutable},
+		{"too many symbolic links encountered", CommandNotExecutable},
+		{"file name too long", CommandNotExecutable},
 		{"argument list too long", CommandNotExecutable},
 	}
 )

@@ -90,14 +90,17 @@ func (c Client) Check(ctx context.Context) error {
 		defer cancel()
 		version, err = Client{Path: c.Path}.Version(ctx)
 	}
-	if err != nil {
-		var failed *Error
-		if errors.As(err, &failed) {
-			return fmt.Errorf("%s is not runsc: it does not know --version", c.Path)
-		}
+	var failed *Error
+	switch {
+	case errors.As(err, &failed):
+		return fmt.Errorf("%s is not runsc: it does not know --version", c.Path)
+	case err != nil:
 		return err
 	}
-	if date := releaseDate.FindStringSubmatch(version); date != nil && date[1] < oldest {
+	switch date := releaseDate.FindStringSubmatch(version); {
+	case date == nil:
+		return fmt.Errorf("cannot tell how old %s is: it calls itself version %q", c.Path, version)
+	case date[1] < oldest:
 		return fmt.Errorf("%s is too old: version %s, and gvisor-exec needs one of %s or later", c.Path, version, oldest)
 	}
 	return nil

@@ -62,6 +62,9 @@ func TestRun(t *testing.T) {
 		{"128 of the command's own", "exit 128", 128, ""},
 		{"128 of runsc's", `echo '{"msg":"one","level":"error"}{"msg":"two","level":"error"}' > $LOG; exit 128`, 0, "runsc run: two"},
 		{"a warning is no failure", `echo '{"msg":"one","level":"warning"}' > $LOG; exit 128`, 128, ""},
+		{"2 of the command's own", "exit 2", 2, ""},
+		{"2 of runsc's", "echo 'panic: no /proc'; echo 'goroutine 1 [running]:' >&2; echo 'panic: no /proc' >&2; exit 2", 0, "runsc run: panic: no /proc"},
+		{"wrong flags", "echo 'invalid value \"x\" for flag -overlay2: no' >&2; exit 2", 0, "for flag -overlay2"},
 		{"killed", "kill -9 $$", 0, "killed"},
 	} {
 		log := filepath.Join(t.TempDir(), "log")
@@ -192,7 +195,7 @@ func TestFind(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for version, ok := range map[string]bool{
 		"runsc version release-20261001.0": true, "runsc version release-20200101.0": false,
-		"runsc version v0.0.0-20260905035102-160fafc42237": true, "runsc version mine": true, "busybox 1": false,
+		"runsc version v0.0.0-20260905035102-160fafc42237": true, "runsc version mine": false, "busybox 1": false,
 	} {
 		if err := fake(t, "echo "+version).Check(context.Background()); (err == nil) != ok {
 			t.Errorf("%s: %v", version, err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -14,19 +15,21 @@ import (
 
 // openStdio decides what the command gets for the caller's descriptors.
 func (f *front) openStdio() (err error) {
-	var fds []int
-	for fd := range 3 + f.PreserveFDs {
-		if fd > 2 || !f.Terminal || fd == 2 && !term.IsTerminal(2) && term.IsTerminal(0) {
-			fds = append(fds, fd)
+	fds := []int{0, 1, 2}
+	if f.Terminal {
+		fds = nil
+		if !term.IsTerminal(2) && term.IsTerminal(0) {
+			fds = []int{2}
 		}
 	}
+	fds = append(fds, f.Inherited...)
 	if f.set, err = stdio.Prepare(fds); err != nil {
 		return err
 	}
 	f.files = f.set.Files
 	if f.Terminal {
 		if f.terminal, err = stdio.OpenTerminal(0, 1); err != nil {
-			return errors.Join(err, f.set.Finish())
+			return errors.Join(err, f.closeStdio())
 		}
 		// runsc has but one file for all three where the spec says terminal.
 		f.console = f.files[2] == nil
@@ -43,15 +46,23 @@ func (f *front) openStdio() (err error) {
 	return nil
 }
 
+// lastOutput is how long the last output of a command that was killed may take
+// on its way: its reader may never read it.
+const lastOutput = 2 * time.Second
+
 // closeStdio carries the last output and gives the caller's descriptors back.
 func (f *front) closeStdio() error {
+	patience := stdio.Forever
+	if f.killed {
+		patience = lastOutput
+	}
 	if f.terminal != nil {
-		f.terminal.Finish()
+		f.terminal.Finish(patience)
 	}
 	if f.trace != nil {
 		f.trace.finish()
 	}
-	return f.set.Finish()
+	return f.set.Finish(patience)
 }
 
 // callersTerminal opens, for the keeper to restore, the terminal that we make
@@ -74,20 +85,23 @@ var forwarded = []os.Signal{
 	syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT,
 }
 
-// attend is the front's part while the command runs.
-func (f *front) attend() (Result, error) {
-	signals := make(chan os.Signal, 64)
+// catch catches the forwarded signals, for attend.
+func (f *front) catch() {
+	f.signals = make(chan os.Signal, 64)
 	for _, s := range forwarded {
 		// What the caller ignores, as under nohup, we ignore for the command.
 		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
+			signal.Notify(f.signals, s)
 		}
 	}
-	defer signal.Stop(signals)
-	if f.terminal != nil {
-		f.terminal.Start()
-	}
-	f.set.Start()
+}
+
+// fatal are the forwarded signals that end a run which has not begun.
+var fatal = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
+// attend is the front's part while the command runs.
+func (f *front) attend() (Result, error) {
+	defer signal.Stop(f.signals)
 	reports := make(chan report)
 	go f.listen(reports)
 	var timeout, kill <-chan time.Time
@@ -105,10 +119,16 @@ func (f *front) attend() (Result, error) {
 				f.end()
 				return result, err
 			}
-		case s := <-signals:
-			f.handle(s.(syscall.Signal), signals)
+		case s := <-f.signals:
+			if s := s.(syscall.Signal); f.ready || !slices.Contains(fatal, s) {
+				f.handle(s)
+			} else {
+				// Nobody is there yet who could do anything else about it.
+				result.Status, f.killed = 128+int(s), true
+				f.keeper.Process.Kill()
+			}
 		case <-timeout:
-			result.TimedOut = true
+			result.TimedOut, f.killed = true, true
 			f.instruct(instruction{Signal: syscall.SIGTERM})
 			kill = time.After(f.KillAfter)
 		case <-kill:
@@ -138,7 +158,7 @@ func (f *front) end() {
 // ended explains a keeper that is gone without a word.
 func (f *front) ended(r Result) error {
 	f.end()
-	if r.TimedOut {
+	if f.killed {
 		return nil
 	}
 	return &Failure{err: errors.New("cannot go on: the sandbox's keeper was killed")}
@@ -146,9 +166,18 @@ func (f *front) ended(r Result) error {
 
 // take acts on a report.
 func (f *front) take(r report, result *Result) error {
+	if r.Ready || r.Failure != nil && r.Failure.Kind != noProc {
+		f.tell()
+	}
 	switch {
-	case r.Ready && f.terminal != nil:
-		f.terminal.Raw()
+	case r.Ready:
+		// Not earlier: what is carried in is gone if the run has to be tried again.
+		f.ready = true
+		f.set.Start()
+		if f.terminal != nil {
+			f.terminal.Start()
+			f.terminal.Raw()
+		}
 	case r.Warning != "" && f.Warn != nil:
 		f.Warn("%s", r.Warning)
 	case r.Suspended:
@@ -164,12 +193,16 @@ func (f *front) take(r report, result *Result) error {
 
 func (f *front) instruct(i instruction) {
 	// An error means that the keeper is gone, which listen reports.
-	f.msgs.enc.Encode(i)
+	f.msgs.send(i)
 }
 
 // handle brings a signal that we got to the command.
-func (f *front) handle(s syscall.Signal, signals chan os.Signal) {
+func (f *front) handle(s syscall.Signal) {
 	switch s {
+	case syscall.SIGINT, syscall.SIGQUIT:
+		// As a key it is for the whole foreground group, and there is but the
+		// sandbox to stand for it.
+		f.instruct(instruction{Signal: s, All: f.terminal == nil && stdio.Foreground()})
 	case syscall.SIGWINCH:
 		if f.terminal != nil {
 			f.terminal.Resize() // and the kernel signals whom it concerns

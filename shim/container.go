@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,8 +44,6 @@ const (
 type Container struct {
 	saved
 	dir string
-	// podRunsc is how the sandbox of a member that is being created was made.
-	podRunsc runsc.Client
 }
 
 // saved is state.json.
@@ -56,7 +55,7 @@ type saved struct {
 	Created     time.Time         `json:"created"`
 	Owner       string            `json:"owner"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// Pid is the sandbox's process, of a member of a pod the waiter, and PidStart tells it from a later one
+	// Pid is the sandbox's process, and PidStart tells it from a later one
 	// with the same number.
 	Pid      int    `json:"pid"`
 	PidStart uint64 `json:"pidStart"`
@@ -76,12 +75,14 @@ type saved struct {
 	Bridges     *bridge.Bridges `json:"bridges,omitempty"`
 	// NoCgroups says why cgroups are left alone; empty: they are not.
 	NoCgroups string `json:"noCgroups,omitempty"`
+	// Sandbox is the container whose sandbox this one shares; see pod.go.
+	Sandbox string `json:"sandbox,omitempty"`
+	// Inner is runsc's id of it, if that is another.
+	Inner string `json:"inner,omitempty"`
 	// NoProcess: there is nothing to start.
 	NoProcess bool `json:"noProcess,omitempty"`
 	// Waiting is the pid of a `runsc run` that waits for start; see preserve.go.
 	Waiting int `json:"waiting,omitempty"`
-	// Pod is there for a container in the sandbox of another; see pod.go.
-	Pod *pod `json:"pod,omitempty"`
 	// Pending are signals for a paused container.
 	Pending []int `json:"pending,omitempty"`
 	// Hooks that are still to run, and Process, of which exec takes what it is
@@ -113,8 +114,6 @@ const (
 	logName     = "log"   // runsc's errors during create
 	readyName   = "ready" // for these two see preserve.go
 	releaseName = "release"
-	gateName    = "gate" // for these two see waiter.go
-	answerName  = "answer"
 )
 
 // sharedName is what runsc shares between the containers of a root; no id
@@ -200,6 +199,9 @@ func (c *Container) path(elem ...string) string {
 	return filepath.Join(append([]string{c.dir}, elem...)...)
 }
 
+// inner is runsc's id of the container.
+func (c *Container) inner() string { return cmp.Or(c.Inner, c.ID) }
+
 // save writes state.json, for others at once or not at all.
 func (c *Container) save() error {
 	data, err := json.Marshal(c.saved)
@@ -249,7 +251,7 @@ func (c *Container) status() Status {
 	}
 	if c.InDoubt {
 		// A verb was killed half way. runsc knows how far it came.
-		if s, err := c.Runsc.Status(context.Background(), c.runscID()); err == nil {
+		if s, err := c.Runsc.Status(context.Background(), c.inner()); err == nil {
 			return Status(s)
 		}
 	}
@@ -289,7 +291,7 @@ func (c *Container) settle(s Status) error {
 // lock keeps other verbs that change the container out until the file is closed,
 // and reads what the last of them has written.
 func (c *Container) lock() (*os.File, error) {
-	f, err := lockFile(c.path(lockName), 0, unix.LOCK_EX)
+	f, err := lockIn(c.dir, 0, unix.LOCK_EX)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &NotExistError{ID: c.ID}
 	}
@@ -307,7 +309,7 @@ func (c *Container) lock() (*os.File, error) {
 
 // locked reports whether a verb is at work on the container.
 func (c *Container) locked() bool {
-	f, err := lockFile(c.path(lockName), 0, unix.LOCK_EX|unix.LOCK_NB)
+	f, err := lockIn(c.dir, 0, unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
 		f.Close()
 	}

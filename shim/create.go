@@ -1,22 +1,19 @@
 package shim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
-	"github.com/gvisor-exec/gvisor-exec/internal/rootfs"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
 )
 
@@ -86,7 +83,7 @@ func reserve(root, id string) (*Container, *os.File, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make a directory for container %q: %w", id, err)
 	}
-	lock, err := lockFile(c.path(lockName), unix.O_CREAT, unix.LOCK_EX)
+	lock, err := lockIn(c.dir, unix.O_CREAT, unix.LOCK_EX)
 	if err == nil {
 		// sharedName has to be there before anybody could tidy the root.
 		err = os.MkdirAll(filepath.Join(root, sharedName), 0o700)
@@ -97,7 +94,7 @@ func reserve(root, id string) (*Container, *os.File, error) {
 		}
 	}
 	if err != nil {
-		removeRun(c.dir)
+		removeDir(c.dir)
 		return nil, nil, fmt.Errorf("cannot make a directory for container %q: %w", id, err)
 	}
 	c.ID = id
@@ -108,7 +105,10 @@ func reserve(root, id string) (*Container, *os.File, error) {
 func (c *Container) abandon() error {
 	if c.Runsc.Path != "" {
 		// There may be nothing to delete.
-		c.deleteInRunsc()
+		c.Runsc.Delete(context.Background(), c.inner(), runsc.DeleteOpts{Force: true})
+	}
+	if c.Sandbox != "" {
+		c.tell(wordNever) // a waiter would wait on
 	}
 	return removeContainer(c.dir)
 }
@@ -121,25 +121,31 @@ func (c *Container) create(o *CreateOptions) error {
 	if err := c.checkCommand(adapted); err != nil {
 		return err
 	}
+	c.configure(o, adapted)
 	if err := c.joinPod(o, adapted); err != nil {
 		return err
 	}
-	c.configure(o, adapted)
-	c.configureMember()
 	if err := c.save(); err != nil {
 		return err
+	}
+	if o.PreserveFDs > 0 && c.Sandbox == "" {
+		if err := c.addWaitingHook(adapted); err != nil {
+			return err
+		}
 	}
 	if err := bundle.Write(c.path(bundleName), adapted.Spec); err != nil {
 		return err
 	}
 	raiseLimits()
-	if o.PreserveFDs > 0 {
+	switch {
+	case c.Sandbox != "":
+		if err = c.runCreate(o, adapted); err == nil {
+			err = c.startWaiter(o)
+		}
+	case o.PreserveFDs > 0:
 		err = c.createWaiting(o, adapted)
-	} else {
+	default:
 		err = c.runCreate(o, adapted)
-	}
-	if err == nil && c.Pod != nil {
-		err = c.startWaiter(o)
 	}
 	if err != nil {
 		return explainCreate(err)
@@ -156,13 +162,14 @@ func (c *Container) finishCreate(o *CreateOptions) error {
 	}
 	c.PidStart = p.start
 	// The order of both, and that they come before the pid file, is the spec's.
+	//lint:ignore SA1019 docker sets up its networks in one
 	if err := c.runHooks("prestart", c.Hooks.Prestart, Creating); err != nil {
 		return err
 	}
 	if err := c.runHooks("createRuntime", c.Hooks.CreateRuntime, Creating); err != nil {
 		return err
 	}
-	c.Hooks.Prestart, c.Hooks.CreateRuntime = nil, nil
+	c.Hooks = specs.Hooks{Poststart: c.Hooks.Poststart, Poststop: c.Hooks.Poststop}
 	if err := c.settle(Created); err != nil {
 		return err
 	}
@@ -186,45 +193,6 @@ func writePIDFile(path string, pid int) error {
 	return nil
 }
 
-// adapt loads the bundle and makes it one for runsc.
-func (c *Container) adapt(o *CreateOptions) (*bundle.Adapted, error) {
-	spec, err := bundle.Load(o.Bundle)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(c.path(emptyName), nil, 0o444); err != nil {
-		return nil, fmt.Errorf("cannot make a directory for container %q: %w", c.ID, err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("cannot find our own binary: %w", err)
-	}
-	adapted, err := bundle.Adapt(spec, o.Bundle, bundle.Host{
-		UserNS: !o.Host.RealRoot, OwnUserNS: !privileged(),
-		SELinux: active("/sys/fs/selinux/enforce"), AppArmor: active("/sys/module/apparmor/parameters/enabled"),
-		OOMScoreAdj: oomScoreAdj(), Empty: c.path(emptyName), Lookup: lookup, Relay: [2]string{self, RelayName},
-	})
-	if err != nil {
-		return nil, err
-	}
-	info, err := os.Stat(adapted.Spec.Root.Path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the root directory: %w", err)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("cannot use the root directory: %s is not a directory", adapted.Spec.Root.Path)
-	}
-	for _, n := range adapted.Notes {
-		o.debug("%s", n)
-	}
-	c.saved = saved{
-		OCIVersion: spec.Version, ID: c.ID, Bundle: o.Bundle, Rootfs: adapted.Spec.Root.Path,
-		Created: time.Now().UTC(), Owner: owner(), Annotations: spec.Annotations, Status: Creating,
-		NoProcess: adapted.NoProcess, Hooks: adapted.Hooks, Process: adapted.Spec.Process,
-	}
-	return adapted, nil
-}
-
 func (o *CreateOptions) stdio(fd int) *os.File {
 	if f := o.Stdio[fd]; f != nil {
 		return f
@@ -238,70 +206,6 @@ func (o *CreateOptions) debug(format string, args ...any) {
 	}
 }
 
-// active reports whether a file of a security module says that it is at work.
-func active(path string) bool {
-	data, err := os.ReadFile(path)
-	return err == nil && (strings.HasPrefix(string(data), "1") || strings.HasPrefix(string(data), "Y"))
-}
-
-func oomScoreAdj() int {
-	data, _ := os.ReadFile("/proc/self/oom_score_adj")
-	n, _ := strconv.Atoi(strings.TrimSpace(string(data)))
-	return n
-}
-
-func owner() string {
-	u, err := user.LookupId(strconv.Itoa(os.Getuid()))
-	if err != nil {
-		return ""
-	}
-	return u.Username
-}
-
-func lookup(root, p string) (string, bundle.FileKind) {
-	resolved, mode, err := rootfs.Resolve(root, p)
-	if err != nil {
-		return "", bundle.Missing
-	}
-	switch mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		return resolved, bundle.Directory
-	case unix.S_IFCHR, unix.S_IFBLK:
-		return resolved, bundle.Device
-	}
-	return resolved, bundle.File
-}
-
-// checkCommand looks whether the command can be started: callers of runc expect
-// to hear it from create.
-func (c *Container) checkCommand(a *bundle.Adapted) error {
-	if a.NoProcess {
-		return nil
-	}
-	tree := rootfs.Tree{Root: a.Spec.Root.Path}
-	for _, m := range a.Spec.Mounts {
-		over := rootfs.Mount{Dest: m.Destination}
-		if m.Type == "bind" || hasOption(m, "bind") || hasOption(m, "rbind") {
-			over.Source = m.Source
-		}
-		tree.Mounts = append(tree.Mounts, over)
-	}
-	p := a.Spec.Process
-	if err := tree.CheckCommand(p.Args[0], p.Cwd, p.Env); err != nil {
-		return fmt.Errorf("unable to start container process: %w", err) // runc's words
-	}
-	return nil
-}
-
-func hasOption(m specs.Mount, option string) bool {
-	for _, o := range m.Options {
-		if o == option {
-			return true
-		}
-	}
-	return false
-}
-
 // configure decides how runsc is called, now and by later verbs.
 func (c *Container) configure(o *CreateOptions, a *bundle.Adapted) {
 	g := runsc.GlobalFlags{
@@ -312,6 +216,11 @@ func (c *Container) configure(o *CreateOptions, a *bundle.Adapted) {
 	}
 	g.Network, c.AutoNetwork = chooseNetwork(o.Network, a.Spec)
 	c.Proxied, c.NetworkPath = o.proxied(), networkPath(a.Spec)
+	if c.AutoNetwork && o.PreserveFDs > 0 && a.NewNetwork && len(c.Hooks.CreateRuntime) == 0 {
+		// Its runsc starts with what it was created with, and who might still fill
+		// the namespace is not in sight.
+		g.Network, c.AutoNetwork = runsc.NetworkNone, false
+	}
 	switch o.Overlay {
 	case bundle.OverlaySelf:
 		g.Overlay2 = "root:self"
@@ -349,14 +258,19 @@ func noCgroups(o *CreateOptions) string {
 func (c *Container) runCreate(o *CreateOptions, a *bundle.Adapted) error {
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
-	cmd := client.CreateCommand(c.runscID(), runsc.CreateOpts{
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	cmd := client.CreateCommand(c.inner(), runsc.CreateOpts{
 		Bundle: c.path(bundleName), PIDFile: c.path(pidName), ConsoleSocket: o.ConsoleSocket,
+		// Should we be killed, whoever deletes the container waits for runsc, which
+		// goes on, before he looks for what is to be removed.
+		Inherit: []*os.File{o.lock}, Null: null,
 	})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)
-	// Should we be killed, whoever deletes the container waits for runsc, which
-	// goes on, before he looks for what is to be removed.
-	cmd.ExtraFiles = []*os.File{o.lock}
-	cmd, err := c.enter(cmd, a)
+	cmd, err = c.enter(cmd, a)
 	if err != nil {
 		return err
 	}

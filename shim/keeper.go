@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -58,31 +57,39 @@ func Keep() {
 	if err := k.msgs.dec.Decode(&k.launch); err != nil {
 		return // the front is gone
 	}
-	// From here on a dead front ends us through die.
 	err := k.start()
-	if err == nil && k.msgs.dec.Decode(&k.order) != nil {
+	if k.msgs.dec.Decode(&k.order) != nil {
 		k.die()
 	}
-	// When the front dies, so do we, and with us all that is in our namespace.
-	instructions := make(chan instruction)
-	go func() {
-		for {
-			var i instruction
-			if err := k.msgs.dec.Decode(&i); err != nil {
-				k.die()
-			}
-			instructions <- i
-		}
-	}()
+	instructions := make(chan instruction, pendingInstructions)
+	go k.listen(instructions)
 	status := 0
 	if err == nil {
 		status, err = k.run(signals, instructions)
 	}
 	if err != nil {
-		k.msgs.enc.Encode(report{Failure: toFailure(err)})
+		k.msgs.send(report{Failure: toFailure(err)})
 		return
 	}
-	k.msgs.enc.Encode(report{Status: &status})
+	k.msgs.send(report{Status: &status})
+}
+
+// pendingInstructions may wait until the command runs.
+const pendingInstructions = 64
+
+// listen receives instructions. When the front dies, so do we, and with us all
+// that is in our namespace: so it never waits for anything else.
+func (k *keeper) listen(instructions chan<- instruction) {
+	for {
+		var i instruction
+		if err := k.msgs.dec.Decode(&i); err != nil {
+			k.die()
+		}
+		select {
+		case instructions <- i:
+		default: // signals are not counted, by the kernel neither
+		}
+	}
 }
 
 func ensureOpen(fd int) {
@@ -108,6 +115,9 @@ func toFailure(err error) *failure {
 	var known *Failure
 	if errors.As(err, &known) {
 		f.Hint, f.Kind = known.Hint, known.Kind
+	}
+	if f.Hint == "" && full(err) {
+		f.Hint = hintFull
 	}
 	return f
 }
@@ -143,7 +153,7 @@ func (k *keeper) run(signals <-chan os.Signal, instructions <-chan instruction) 
 		k.runsc.Abandon()
 		return 0, err
 	}
-	if err := k.msgs.enc.Encode(report{Ready: true}); err != nil {
+	if err := k.msgs.send(report{Ready: true}); err != nil {
 		k.die()
 	}
 	go k.forward(signals, instructions)
@@ -203,8 +213,8 @@ func (k *keeper) view() hostfs.View {
 	c := &k.order.Config
 	v := hostfs.View{
 		Tree: c.Tree, Root: bundle.Root(c.Tree), Source: k.order.Rootfs,
-		Empty:  []string{"/proc", "/sys", "/dev", bundle.Tmp},
-		Hidden: c.Hidden,
+		Kernel: bundle.KernelDirs, Empty: []string{bundle.Tmp},
+		Hidden: []string{filepath.Dir(k.launch.Dir)},
 	}
 	if v.Source == "" {
 		v.Source = "/"
@@ -225,20 +235,20 @@ func (k *keeper) view() hostfs.View {
 }
 
 // settle corrects the spec by what the view turned out to be: links in
-// destinations are resolved, and what is to be hidden and not there left out.
+// destinations are resolved, and what is hidden is covered once more.
 func (k *keeper) settle(view hostfs.View, built *hostfs.Built) {
 	resolved := map[string]string{}
 	for i, m := range view.Mounts {
 		resolved[m.Dest] = built.Dests[i]
 	}
-	k.spec.Mounts = slices.DeleteFunc(k.spec.Mounts, func(m specs.Mount) bool {
-		return slices.Contains(view.Hidden, m.Destination) && built.Directory(m.Destination) != nil
-	})
 	for i := range k.spec.Mounts {
 		m := &k.spec.Mounts[i]
 		if dest, ok := resolved[m.Destination]; ok {
 			m.Destination = dest
 		}
+	}
+	for _, dir := range built.Hidden {
+		k.spec.Mounts = append(k.spec.Mounts, bundle.EmptyDir(dir))
 	}
 }
 
@@ -252,7 +262,7 @@ func (k *keeper) chooseCwd(built *hostfs.Built) error {
 		return &Failure{err: fmt.Errorf("cannot use working directory: %w", err), Hint: "-bind or -rw-bind makes a host directory visible"}
 	}
 	k.spec.Process.Cwd = "/"
-	return k.msgs.enc.Encode(report{Warning: fmt.Sprintf("the sandbox does not see %s: the working directory is /", cwd)})
+	return k.msgs.send(report{Warning: fmt.Sprintf("the sandbox does not see %s: the working directory is /", cwd)})
 }
 
 func explainView(err error) error {
@@ -314,15 +324,24 @@ func (k *keeper) fromTerminal(ctx context.Context, sig syscall.Signal) {
 		return
 	}
 	syscall.Kill(k.runsc.Pid(), sig)
-	if sig == syscall.SIGTSTP && k.stopped(ctx) {
-		k.msgs.enc.Encode(report{Suspended: true})
+	if sig == syscall.SIGTSTP {
+		go func() {
+			if k.stopped(ctx) {
+				k.msgs.send(report{Suspended: true})
+			}
+		}()
 	}
 }
 
+// stoppedTimeout bounds the question whether the command has been stopped.
+const stoppedTimeout = 2 * time.Second
+
 // stopped reports whether the command has been stopped. runsc has no verb for
-// it, so the sandbox's own /proc is asked. Code inside can lie: that suspends
-// its own run.
+// it, so a program in the sandbox is asked. Code inside can lie, or keep the
+// answer back: that is for its own run to bear.
 func (k *keeper) stopped(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, stoppedTimeout)
+	defer cancel()
 	out, err := k.launch.Client.Exec(ctx, sandboxID, "cat", "/proc/1/status")
 	return err == nil && strings.Contains(string(out), "\nState:\tT")
 }
@@ -344,8 +363,12 @@ const startPoll = 10 * time.Millisecond
 func (k *keeper) awaitStart(ctx context.Context) error {
 	for {
 		status, err := k.launch.Client.Status(ctx, sandboxID)
-		if err == nil && status == runsc.StatusRunning {
+		var failed *runsc.Error
+		switch {
+		case err == nil && status == runsc.StatusRunning:
 			return nil
+		case err != nil && !errors.As(err, &failed):
+			return err // runsc itself is gone
 		}
 		select {
 		case <-ctx.Done():
@@ -369,7 +392,7 @@ func (k *keeper) watchStart() {
 		return
 	default:
 	}
-	k.msgs.enc.Encode(report{Failure: &failure{
+	k.msgs.send(report{Failure: &failure{
 		Msg:  fmt.Sprintf("cannot start the sandbox: platform %s did not come up within %v", k.launch.Client.Global.Platform.String(), k.order.StartTimeout),
 		Hint: hintKVM,
 	}})
@@ -395,12 +418,25 @@ func (k *keeper) explain(err error) error {
 	case k.launch.Client.Global.Platform == runsc.KVM:
 		return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hintKVM}
 	}
-	hint := "-debug keeps runsc's logs"
+	if full(failed) {
+		return fmt.Errorf("cannot start the sandbox: %w", failed)
+	}
+	return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hintLimits()}
+}
+
+// fewDescriptors are too few for the sentry, which uses numbers from 253 on.
+const fewDescriptors = 300
+
+// hintLimits says which of the caller's hard limits a sandbox may not live in.
+func hintLimits() string {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(unix.RLIMIT_FSIZE, &l) == nil && l.Max != unix.RLIM_INFINITY {
-		hint = "the hard limit of file sizes (ulimit -Hf) also bounds the sandbox's memory"
+		return "the hard limit of file sizes (ulimit -Hf) also bounds the sandbox's memory"
 	}
-	return &Failure{err: fmt.Errorf("cannot start the sandbox: %w", failed), Hint: hint}
+	if syscall.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil && l.Max < fewDescriptors {
+		return fmt.Sprintf("the hard limit of open files (ulimit -Hn) is %d, and the sandbox needs %d", l.Max, fewDescriptors)
+	}
+	return "-debug keeps runsc's logs"
 }
 
 const hintKVM = "kvm needs a /dev/kvm that you may open and that works; -platform systrap needs nothing"

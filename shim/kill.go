@@ -105,7 +105,7 @@ func (c *Container) Kill(sig syscall.Signal, all bool) error {
 	if sig == 0 {
 		return nil
 	}
-	err = c.Runsc.Kill(context.Background(), c.runscID(), sig, all)
+	err = c.Runsc.Kill(context.Background(), c.inner(), sig, all)
 	if err != nil && !c.alive() {
 		if all {
 			return nil
@@ -122,6 +122,12 @@ func (c *Container) killPaused(sig syscall.Signal) error {
 	case 0:
 		return nil
 	case syscall.SIGKILL:
+		if c.Sandbox != "" {
+			// What is paused is all of the pod.
+			if err := c.Resume(); err != nil {
+				return err
+			}
+		}
 		c.killSandbox()
 		return nil
 	}

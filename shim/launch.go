@@ -14,13 +14,14 @@ package shim
 import (
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -51,16 +52,16 @@ type Options struct {
 	ExplicitCwd bool
 	// Terminal gives the command a terminal.
 	Terminal bool
-	// PreserveFDs is the number of descriptors from 3 on that are passed.
-	PreserveFDs int
+	// Inherited are the descriptors above 2 that the command gets as well.
+	Inherited []int
 	// Timeout, if positive, is when the command gets a SIGTERM, and KillAfter
 	// how long after that everything is killed.
 	Timeout, KillAfter time.Duration
 	// KeepBundle leaves the run's directory in place.
 	KeepBundle bool
-	// Trace takes the system calls of the command, a line each, and Debug
-	// keeps runsc's logs in the run's directory.
-	Trace io.Writer
+	// Trace, if set, is told the system calls of the command, and Debug keeps
+	// runsc's logs in the run's directory.
+	Trace func(call string)
 	Debug bool
 	// Warn and Verbose tell the user something; either may be nil.
 	Warn, Verbose func(format string, args ...any)
@@ -96,7 +97,10 @@ type front struct {
 	terminal *stdio.Terminal // nil: the command has none
 	console  bool            // all stdio of the command is the terminal
 	trace    *tracer
+	signals  chan os.Signal
 
+	ready  bool // the command is about to run
+	killed bool // by us, or about to be
 	keeper *exec.Cmd
 	gone   chan struct{} // closed when the keeper has been waited for
 	conn   *os.File
@@ -133,6 +137,7 @@ func (f *front) path(elem ...string) string {
 // attempt is one run, with or without a PID namespace of ours.
 func (f *front) attempt(sharePID bool) (result Result, err error) {
 	f.sharePID = sharePID
+	f.catch()
 	if err := f.prepare(); err != nil {
 		return result, err
 	}
@@ -155,7 +160,7 @@ func (f *front) prepare() (err error) {
 	f.userNS = !privileged()
 	if f.userNS && needsRanges(&f.Config) {
 		if f.ranges, err = userns.SubordinateRanges(); err != nil {
-			return &Failure{err: err, Hint: "ids other than the caller's need entries in /etc/subuid and /etc/subgid, and newuidmap (Debian: uidmap)"}
+			return &Failure{err: err, Hint: hintRanges}
 		}
 	}
 	if f.Config.Overlay == "" || f.Config.Overlay == bundle.OverlaySelf {
@@ -166,7 +171,11 @@ func (f *front) prepare() (err error) {
 	if f.state, f.stateOnce, err = stateDir(f.Host); err != nil {
 		return &Failure{err: err, Hint: "set XDG_RUNTIME_DIR to a directory of yours, mode 0700"}
 	}
-	if f.run, err = newRunDir(f.state, f.KeepBundle || f.Debug); err != nil {
+	switch f.run, err = newRunDir(f.state, f.KeepBundle || f.Debug); {
+	case err == nil:
+	case full(err):
+		return &Failure{err: err, Hint: hintFull}
+	default:
 		return &Failure{err: err, Hint: "look at the space and the permissions of " + f.state}
 	}
 	return nil
@@ -183,14 +192,17 @@ func (f *front) kept() string {
 // leave removes the run's directory, unless it is to stay.
 func (f *front) leave() error {
 	if f.kept() != "" {
-		return f.run.lock.Close()
+		return f.run.close()
 	}
 	if err := f.run.remove(); err != nil {
 		return fmt.Errorf("cannot clean up: %w", err)
 	}
 	if f.stateOnce {
+		// Another run may have come to use it: then it is for that one to remove.
 		os.Remove(filepath.Join(f.state, lockName))
-		return os.Remove(f.state)
+		if err := os.Remove(f.state); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
@@ -245,9 +257,6 @@ func (f *front) config() bundle.Config {
 	c.Tree = f.path("tree")
 	c.HostNetwork = f.Network == runsc.NetworkHost
 	c.Terminal = f.console
-	if f.state != "" {
-		c.Hidden = append(slices.Clone(c.Hidden), f.state)
-	}
 	return c
 }
 
@@ -276,11 +285,13 @@ func (f *front) start() error {
 		opts.Files = append(opts.Files, f.files[guest])
 	}
 	f.conn, f.msgs = ours, newMessages(ours)
-	first := launch{Dir: f.run.path, Client: f.client(f.overlayDir), Guest: guests, SharePID: f.sharePID}
-	if err := errors.Join(f.msgs.enc.Encode(first), f.spawn(opts)); err != nil {
+	if err := f.spawn(opts); err != nil {
 		ours.Close()
-		return explainNamespace(err)
+		return f.explainNamespace(err)
 	}
+	// Not before its ids are mapped, which is when it has been started. An error
+	// here means that it is gone, which attend finds out.
+	f.msgs.send(launch{Dir: f.run.path, Client: f.client(f.overlayDir), Guest: guests, SharePID: f.sharePID})
 	order := order{Config: f.config(), Rootfs: f.Rootfs, ExplicitCwd: f.ExplicitCwd, Terminal: f.terminal != nil}
 	if f.terminal != nil {
 		order.Settings = f.terminal.Before()
@@ -288,8 +299,8 @@ func (f *front) start() error {
 	if f.Platform == runsc.KVM {
 		order.StartTimeout = kvmStartTimeout
 	}
-	f.tell()
-	return f.msgs.enc.Encode(order)
+	f.msgs.send(order)
+	return nil
 }
 
 // spawn starts the keeper; gone is closed when it has ended.
@@ -311,7 +322,7 @@ func (f *front) spawn(opts userns.Options) error {
 	return <-started
 }
 
-// tell says what -verbose promises.
+// tell says what -verbose promises, when it is certain.
 func (f *front) tell() {
 	if f.Verbose == nil {
 		return
@@ -340,11 +351,23 @@ func socketpair() (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "keeper"), os.NewFile(uintptr(fds[1]), "front"), nil
 }
 
-// explainNamespace names the switch that closes user namespaces.
-func explainNamespace(err error) error {
+const hintRanges = "ids other than the caller's need entries in /etc/subuid and /etc/subgid, and newuidmap (Debian: uidmap)"
+
+// explainNamespace names the switch that closes user namespaces, or what
+// subordinate ids need.
+func (f *front) explainNamespace(err error) error {
 	var closed *userns.Error
-	if errors.As(err, &closed) {
+	switch {
+	case errors.As(err, &closed):
 		return &Failure{err: err, Hint: probe.UserNamespaces().Fix}
+	case f.userNS && needsRanges(&f.Config):
+		return &Failure{err: err, Hint: hintRanges}
 	}
 	return &Failure{err: err}
 }
+
+// hintFull is for a file system of ours that is full; the error says where.
+const hintFull = "make room there, or have XDG_RUNTIME_DIR (state) and XDG_CACHE_HOME (writes) name directories that have some"
+
+// full reports whether a file system was full, in our words or in runsc's.
+func full(err error) bool { return strings.HasSuffix(err.Error(), unix.ENOSPC.Error()) }

@@ -28,14 +28,14 @@ func (c *Container) client() runsc.Client {
 
 // Start starts the process of a created container.
 func (c *Container) Start() error {
-	return c.launch("start", func() error { return c.client().Start(context.Background(), c.runscID()) })
+	return c.launch("start", func() error { return c.client().Start(context.Background(), c.inner()) })
 }
 
 // Restore starts a created container from the checkpoint in the directory
 // imagePath.
 func (c *Container) Restore(imagePath string) error {
 	return c.launch("restore", func() error {
-		return c.client().Restore(context.Background(), c.runscID(), runsc.RestoreOpts{Bundle: c.path(bundleName), ImagePath: imagePath})
+		return c.client().Restore(context.Background(), c.inner(), runsc.RestoreOpts{Bundle: c.path(bundleName), ImagePath: imagePath})
 	})
 }
 
@@ -53,11 +53,11 @@ func (c *Container) launch(verb string, do func() error) error {
 	case c.NoProcess:
 		return errors.New("cannot start a container without a process: the spec has none")
 	}
-	if c.Waiting != 0 {
+	switch {
+	case c.Waiting != 0:
 		do = c.release
-	}
-	if c.Pod != nil {
-		do = c.openGate
+	case c.Sandbox != "":
+		do = c.releaseMember
 	}
 	if err := c.change(Running, c.withPorts(do)); err != nil {
 		return c.explainStart(err)
@@ -83,10 +83,12 @@ func (c *Container) explainStart(err error) error {
 	return err
 }
 
-// killSandbox ends all of the container at once, from outside.
+// killSandbox ends all of the container at once, from outside. The sandbox of a
+// pod is not one container's to end.
 func (c *Container) killSandbox() {
-	if c.Pod != nil {
-		c.killMember()
+	if c.Sandbox != "" {
+		c.tell(wordNever) // if it has not been started
+		c.Runsc.Kill(context.Background(), c.inner(), syscall.SIGKILL, true)
 		return
 	}
 	if c.alive() {
@@ -104,7 +106,7 @@ func (c *Container) Pause() error {
 	if s := c.status(); s != Running && s != Created {
 		return fmt.Errorf("container not running or created: %s", s) // runc's words
 	}
-	return c.change(Paused, func() error { return c.Runsc.Pause(context.Background(), c.runscID()) })
+	return c.change(Paused, func() error { return c.Runsc.Pause(context.Background(), c.inner()) })
 }
 
 // Resume lets a paused container go on, and delivers the signals that came
@@ -118,7 +120,7 @@ func (c *Container) Resume() error {
 	if c.status() != Paused {
 		return errors.New("container not paused") // runc's words
 	}
-	if err := c.change(Running, func() error { return c.Runsc.Resume(context.Background(), c.runscID()) }); err != nil {
+	if err := c.change(Running, func() error { return c.Runsc.Resume(context.Background(), c.inner()) }); err != nil {
 		return err
 	}
 	pending := c.Pending
@@ -127,7 +129,7 @@ func (c *Container) Resume() error {
 		return nil
 	}
 	for _, n := range pending {
-		if err := c.Runsc.Kill(context.Background(), c.runscID(), syscall.Signal(n), false); err != nil {
+		if err := c.Runsc.Kill(context.Background(), c.inner(), syscall.Signal(n), false); err != nil {
 			return err
 		}
 	}
@@ -151,7 +153,7 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 	if err != nil {
 		return fmt.Errorf("cannot update container %q: %w", c.ID, err)
 	}
-	return c.Runsc.Update(context.Background(), c.runscID(), bytes.NewReader(data))
+	return c.Runsc.Update(context.Background(), c.inner(), bytes.NewReader(data))
 }
 
 // Checkpoint writes the state of a container to the directory imagePath. It
@@ -170,7 +172,7 @@ func (c *Container) Checkpoint(imagePath string, leaveRunning bool) error {
 		after = Running
 	}
 	return c.change(after, func() error {
-		return c.Runsc.Checkpoint(context.Background(), c.runscID(), runsc.CheckpointOpts{ImagePath: imagePath, LeaveRunning: leaveRunning})
+		return c.Runsc.Checkpoint(context.Background(), c.inner(), runsc.CheckpointOpts{ImagePath: imagePath, LeaveRunning: leaveRunning})
 	})
 }
 
@@ -179,7 +181,11 @@ func (c *Container) Stats() (json.RawMessage, error) {
 	if s := c.status(); s == Stopped {
 		return nil, errors.New("container not running") // runc's words
 	}
-	return c.Runsc.Stats(context.Background(), c.runscID())
+	stats, err := c.Runsc.Stats(context.Background(), c.inner())
+	if err != nil || c.Inner == "" {
+		return stats, err
+	}
+	return bytes.Replace(stats, []byte(`"id":"`+c.Inner+`"`), []byte(`"id":"`+c.ID+`"`), 1), nil
 }
 
 // Processes returns the processes of a container, with their pids inside.
@@ -190,7 +196,7 @@ func (c *Container) Processes() ([]runsc.Process, error) {
 	case Created:
 		return nil, nil
 	}
-	return c.Runsc.Processes(context.Background(), c.runscID())
+	return c.Runsc.Processes(context.Background(), c.inner())
 }
 
 // Delete removes a container that is not running; with force, any. Warnings
@@ -204,15 +210,17 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 	if s := c.status(); s != Stopped && s != Created && !force {
 		return fmt.Errorf("cannot delete container %q that is not stopped: %s", c.ID, s)
 	}
-	c.tell(releaseName, wordNever) // if a runsc run still waits: it removes what it has made
-	if err := c.deleteInRunsc(); err != nil {
+	c.tell(wordNever) // if a runsc run still waits: it removes what it has made
+	// Dead or created, runsc may call it running: it counts zombies.
+	if err := c.Runsc.Delete(context.Background(), c.inner(), runsc.DeleteOpts{Force: true}); err != nil {
 		if !force {
 			return err
 		}
 		warn("%v", err)
 	}
-	if c.Pod == nil {
-		c.killSandbox()
+	c.killSandbox()
+	if c.Sandbox != "" && c.alive() && force {
+		syscall.Kill(c.Pid, syscall.SIGKILL) // a waiter that still waits
 	}
 	c.removePorts(warn)
 	for _, h := range c.Hooks.Poststop {
@@ -227,7 +235,7 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 // container id, if anything.
 func DeleteRemains(root, id string) error {
 	dir := filepath.Join(root, id)
-	lock, err := lockFile(filepath.Join(dir, lockName), unix.O_CREAT, unix.LOCK_EX)
+	lock, err := lockIn(dir, unix.O_CREAT, unix.LOCK_EX)
 	if err != nil {
 		return nil // there is no directory
 	}

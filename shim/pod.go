@@ -2,137 +2,232 @@ package shim
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
 )
 
-// A member of a pod is a container in the sandbox of another, its infra
-// container in podman's words. What runsc keeps of it is in the root of that
-// one, its pid is that of a waiter, and it ends with the sandbox at the latest.
+// The members of a pod are containers in the sandbox of its first, as their
+// annotations say. None has a host process of its own: its engine, which waits for
+// a pid, gets that of a waiter. That is a process of ours, left to the engine by
+// create, which holds the member's stdio until start, and ends as the member does.
 
-// pod tells a member whose sandbox it is in.
-type pod struct {
-	// ID is the sandbox's container, and Pid and Start its process.
-	ID    string `json:"id"`
-	Pid   int    `json:"pid"`
-	Start uint64 `json:"start"`
-	// Member is the id that runsc knows the member by. The sandbox keeps a cgroup
-	// of its name for ever, and starts none of that name again (gVisor
-	// v0.0.0-20260905035102, boot/vfs.go: "mount cgroup: file exists").
-	Member string `json:"member"`
-}
+// WaiterName is argv[0] of a process that is to be a waiter.
+const WaiterName = "gvisor-exec-waiter"
 
-// runscID is what runsc knows the container by.
-func (c *Container) runscID() string {
-	if c.Pod != nil {
-		return c.Pod.Member
-	}
-	return c.ID
-}
+// The descriptors that a waiter inherits: at fdRelease it is told that start has
+// come, and fdReport takes whether it waits.
+const (
+	fdRelease = 3 + iota
+	fdReport
+)
 
-// alive reports whether the sandbox runs.
-func (p *pod) alive() bool {
-	now, err := readProcess(p.Pid)
-	return err == nil && !now.dead && now.start == p.Start
-}
+// statusKilled is a member's that SIGKILL ended, or that ended with its sandbox.
+const statusKilled = 128 + int(syscall.SIGKILL)
 
-// joinPod finds the sandbox that the spec asks for, if any. Where there is none
-// to be shared, as in a pod without an infra container, or one that is not to be
-// shared, the container gets a sandbox of its own: it is shut in all the better.
+// joinPod makes the container a member of a pod if its spec says so.
 func (c *Container) joinPod(o *CreateOptions, a *bundle.Adapted) error {
-	id := bundle.PodSandbox(a.Spec)
-	if id == "" {
+	if a.Sandbox == "" {
 		return nil
 	}
-	leave := func(why string) error {
-		o.debug("the container gets a sandbox of its own: %s", why)
-		bundle.LeavePod(a.Spec)
-		return nil
-	}
-	sandbox, err := Load(o.Root, id)
-	var unknown *NotExistError
-	switch {
-	case errors.As(err, &unknown):
-		return leave(err.Error())
-	case err != nil:
+	why, err := mayJoin(o, a)
+	if err != nil {
 		return err
-	case sandbox.Pod != nil:
-		return fmt.Errorf("cannot join the sandbox of container %q: it is in another's", id)
-	case sandbox.status() == Stopped:
-		return fmt.Errorf("cannot join the sandbox of container %q: it has stopped", id)
 	}
-	// A sandbox has one network stack.
-	path := networkPath(a.Spec)
-	if networkNamespace(a.Spec) < 0 {
-		path = ownNetwork
+	if why != "" {
+		o.debug("the container gets a sandbox of its own: %s", why)
+		a.LeavePod()
+		return nil
 	}
-	if !sameNamespace(path, fmt.Sprintf("/proc/%d/ns/net", sandbox.Pid)) {
-		return leave("its network namespace is not that of container " + id)
-	}
+	return c.join(o, a)
+}
+
+// join makes the container a member of the sandbox of another.
+func (c *Container) join(o *CreateOptions, a *bundle.Adapted) error {
 	if !privileged() {
-		// runsc would have to be in the user namespace of the sandbox.
-		return fmt.Errorf("cannot join the sandbox of container %q as an ordinary user", id)
+		return errors.New("cannot join a sandbox as an ordinary user, outside of its user namespace")
 	}
-	if o.PreserveFDs > 0 {
-		return errors.New("cannot pass descriptors to a member of a pod: runsc passes it none but stdio")
+	first, err := Load(o.Root, a.Sandbox)
+	if err != nil {
+		return fmt.Errorf("cannot join the pod's sandbox: %w", err)
 	}
-	// All that are made from one id are as long: runsc takes a beginning for the id.
-	c.Pod = &pod{
-		ID: id, Pid: sandbox.Pid, Start: sandbox.PidStart, Member: fmt.Sprintf("%s.%016x", c.ID, time.Now().UnixNano()),
+	if s := first.status(); s != Running && s != Created {
+		return fmt.Errorf("cannot join the pod's sandbox: container %q is %s", a.Sandbox, s)
 	}
-	c.podRunsc = sandbox.Runsc
+	c.Sandbox, c.Runsc, c.NoCgroups = first.ID, first.Runsc, first.NoCgroups
+	// The sandbox's cgroups remember an id that it has had: an engine that starts
+	// the container again would be refused (gVisor v0.0.0-20260905035102). And in
+	// the runsc root that members share, none may be the beginning of another.
+	c.Inner = rand.Text()[:12] + "-" + c.ID
+	for _, name := range []string{releaseName, readyName} {
+		if err := unix.Mkfifo(c.path(name), 0o600); err != nil {
+			return fmt.Errorf("cannot make a pipe: %w", err)
+		}
+	}
 	return nil
 }
 
-// configureMember makes runsc find the sandbox of a member.
-func (c *Container) configureMember() {
-	if c.Pod == nil {
-		return
+// startWaiter starts the waiter, whose stdio is the container's.
+func (c *Container) startWaiter(o *CreateOptions) error {
+	if o.PreserveFDs > 0 {
+		return errors.New("cannot pass descriptors to a member of a pod")
 	}
-	g := c.podRunsc.Global
-	g.NetRaw, g.OCISeccomp = c.Runsc.Global.NetRaw, c.Runsc.Global.OCISeccomp
-	c.Runsc = runsc.Client{Path: c.podRunsc.Path, Global: g}
-	c.AutoNetwork = false
-}
-
-// killMember ends a member, but not the sandbox.
-func (c *Container) killMember() {
-	switch c.saved.Status {
-	case Paused:
-		// A process that stands still does not die; the sandbox goes on only when
-		// all that were paused have been resumed.
-		c.Runsc.Resume(context.Background(), c.runscID())
-		fallthrough
-	case Running:
-		if c.Runsc.Kill(context.Background(), c.runscID(), syscall.SIGKILL, true) == nil {
-			return // the waiter will say so
-		}
+	reports, reportsW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot start a waiter: %w", err)
 	}
-	c.killWaiter()
-}
-
-func (c *Container) killWaiter() {
-	if c.alive() {
-		syscall.Kill(c.Pid, syscall.SIGKILL)
+	defer reports.Close()
+	defer reportsW.Close()
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{WaiterName, filepath.Dir(c.dir), c.ID, strconv.Itoa(c.Pid)}, Env: []string{},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-}
-
-// deleteInRunsc removes what runsc keeps of the container. With its sandbox a
-// member has gone already.
-func (c *Container) deleteInRunsc() error {
-	// Dead or created, runsc may call it running: it counts zombies.
-	err := c.Runsc.Delete(context.Background(), c.runscID(), runsc.DeleteOpts{Force: true})
-	if c.Pod == nil {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)
+	// For writing too: so it never ends, and can be written to from now on.
+	release, err := os.OpenFile(c.path(releaseName), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("cannot start a waiter: %w", err)
+	}
+	defer release.Close()
+	cmd.ExtraFiles = []*os.File{release, reportsW}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start a waiter: %w", err)
+	}
+	reportsW.Close()
+	if err := awaitReport(reports); err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
 		return err
 	}
-	c.killWaiter()
-	if !c.Pod.alive() {
-		return nil
+	c.Pid = cmd.Process.Pid
+	return cmd.Process.Release() // its status is for who adopts it
+}
+
+// Waiter is the life of a waiter. It returns the status to exit with.
+func Waiter(args []string) int {
+	if len(args) != 4 {
+		return 1
+	}
+	sandbox, err := strconv.Atoi(args[3])
+	if err != nil {
+		return 1
+	}
+	pidfd, err := unix.PidfdOpen(sandbox, 0)
+	if err == nil {
+		err = enterNamespaces(sandbox)
+	}
+	tellCreate(os.NewFile(fdReport, "report"), err)
+	if err != nil {
+		return 1
+	}
+	// On other threads than ours, for which the host is still there.
+	started, ended, dead := make(chan struct{}), make(chan int, 1), make(chan struct{})
+	go func() { ended <- follow(args[1], args[2], started) }()
+	go func() { awaitEnd(pidfd); close(dead) }()
+	select {
+	case status := <-ended:
+		return status
+	case <-dead:
+	}
+	select {
+	case <-started: // what waits for the member ends with the sandbox, and may know more
+		return <-ended
+	default:
+		return statusKilled
+	}
+}
+
+// follow waits until the member is to start, starts it, closes started, and waits
+// for its end. It returns its status.
+func follow(root, id string, started chan<- struct{}) int {
+	word := make([]byte, len(wordNever))
+	n, err := os.NewFile(fdRelease, releaseName).Read(word)
+	if err != nil || string(word[:n]) != wordGo {
+		return statusKilled
+	}
+	c, err := Load(root, id)
+	if err != nil {
+		return 1
+	}
+	if err := c.startMember(); err != nil {
+		c.answer(err.Error())
+		return 1
+	}
+	close(started)
+	c.answer(wordGo)
+	status, err := c.Runsc.Wait(context.Background(), c.inner())
+	if err != nil {
+		return statusKilled // the sandbox is gone
+	}
+	return status
+}
+
+// startMember starts the member with the waiter's stdio, and lets go of that.
+func (c *Container) startMember() error {
+	client := c.Runsc
+	client.Global.Log = c.path(logName)
+	os.Remove(client.Global.Log)
+	cmd := client.StartCommand(c.inner())
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	status, err := client.Explain("start", err, cmd.ProcessState)
+	if err == nil && status != 0 {
+		err = &runsc.Error{Verb: "start", Status: status}
+	}
+	for fd := range 3 {
+		// A pipe ends when the member closes it.
+		if null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
+			unix.Dup3(null, fd, 0)
+		}
 	}
 	return err
+}
+
+// answer tells start how it went.
+func (c *Container) answer(word string) {
+	os.WriteFile(c.path(readyName), []byte(word), 0o600)
+}
+
+// releaseMember is start, as far as the waiter does it.
+func (c *Container) releaseMember() error {
+	// For writing too, or its end would come before the waiter has opened it.
+	answer, err := os.OpenFile(c.path(readyName), os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("cannot start container %q: %w", c.ID, err)
+	}
+	defer answer.Close()
+	pidfd, err := unix.PidfdOpen(c.Pid, 0)
+	if err != nil {
+		return fmt.Errorf("cannot start container %q: its waiter is gone: %w", c.ID, err)
+	}
+	defer unix.Close(pidfd)
+	if err := c.tell(wordGo); err != nil {
+		return err
+	}
+	fds := []unix.PollFd{{Fd: int32(answer.Fd()), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != unix.EINTR {
+			break
+		}
+	}
+	buf := make([]byte, 64<<10)
+	n, err := unix.Read(int(answer.Fd()), buf)
+	switch {
+	case err != nil || n <= 0:
+		return fmt.Errorf("cannot start container %q: its waiter was killed", c.ID)
+	case string(buf[:n]) == wordGo:
+		return nil
+	}
+	return &runsc.Error{Verb: "start", Msg: strings.TrimPrefix(string(buf[:n]), "runsc start: ")}
 }

@@ -15,7 +15,7 @@ func (o *CreateOptions) proxied() bool { return !o.Host.RealRoot && privileged()
 // around it: where a proxy connects from inside the network namespace, its
 // kernel needs a way to gVisor's stack.
 func (c *Container) withPorts(do func() error) func() error {
-	if !c.AutoNetwork || !c.Proxied || !bridge.Proxied(c.Pid) {
+	if !c.AutoNetwork || c.Sandbox != "" || !c.Proxied || !bridge.Proxied(c.Pid) {
 		return do
 	}
 	return func() error {

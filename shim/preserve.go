@@ -41,8 +41,8 @@ func numbers(n int) []int {
 	return list
 }
 
-// createWaiting makes the container with descriptors of ours.
-func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
+// addWaitingHook adds the hook at which runsc run stands still.
+func (c *Container) addWaitingHook(a *bundle.Adapted) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot find our own binary: %w", err)
@@ -56,17 +56,20 @@ func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 		a.Spec.Hooks = &specs.Hooks{}
 	}
 	a.Spec.Hooks.CreateRuntime = []specs.Hook{{Path: self, Args: []string{HookName, c.path(readyName), c.path(releaseName)}}}
-	if err := bundle.Write(c.path(bundleName), a.Spec); err != nil {
-		return err
-	}
+	return nil
+}
+
+// createWaiting makes the container with descriptors of ours.
+func (c *Container) createWaiting(o *CreateOptions, a *bundle.Adapted) error {
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
-	cmd := client.RunDetachedCommand(c.runscID(), runsc.DetachedOpts{
+	cmd := client.RunDetachedCommand(c.inner(), runsc.DetachedOpts{
 		CreateOpts: runsc.CreateOpts{Bundle: c.path(bundleName), ConsoleSocket: o.ConsoleSocket},
 		PassFDs:    numbers(o.PreserveFDs),
 	})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = o.stdio(0), o.stdio(1), o.stdio(2), preserved(o.PreserveFDs)
-	if cmd, err = c.enter(cmd, a); err != nil {
+	cmd, err := c.enter(cmd, a)
+	if err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
@@ -99,7 +102,12 @@ func Hook(args []string) int {
 	if len(args) != 3 || json.NewDecoder(os.Stdin).Decode(&state) != nil {
 		return 1
 	}
-	// If create has been killed, nobody reads.
+	// For writing too: so it never ends, and from now on there is who reads it.
+	release, err := os.OpenFile(args[2], os.O_RDWR, 0)
+	if err != nil {
+		return 1
+	}
+	// If create has been killed, nobody reads this.
 	ready, err := os.OpenFile(args[1], os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 1
@@ -107,21 +115,22 @@ func Hook(args []string) int {
 	if _, err := ready.WriteString(strconv.Itoa(state.Pid)); err != nil || ready.Close() != nil {
 		return 1
 	}
-	if word, err := os.ReadFile(args[2]); err != nil || string(word) != wordGo {
+	word := make([]byte, len(wordNever))
+	if n, err := release.Read(word); err != nil || string(word[:n]) != wordGo {
 		return 1
 	}
 	return 0
 }
 
-// What they are told.
+// What the hook is told.
 const (
 	wordGo    = "go"
 	wordNever = "never"
 )
 
-// tell wakes who reads a FIFO of the container's: the hook, or a waiter. Where nobody waits any more there is nobody to be told.
-func (c *Container) tell(fifo, word string) error {
-	f, err := os.OpenFile(c.path(fifo), os.O_WRONLY|unix.O_NONBLOCK, 0)
+// tell wakes the hook. Where nobody waits any more there is nobody to be told.
+func (c *Container) tell(word string) error {
+	f, err := os.OpenFile(c.path(releaseName), os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("cannot go on with container %q: %w", c.ID, err)
 	}
@@ -137,7 +146,7 @@ func (c *Container) release() error {
 		return fmt.Errorf("cannot start container %q: its runsc is gone: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
-	if err := c.tell(releaseName, wordGo); err != nil {
+	if err := c.tell(wordGo); err != nil {
 		return err
 	}
 	for {

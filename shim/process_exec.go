@@ -130,7 +130,7 @@ func (e *execution) command() error {
 		// The terminal's signals come through us alone.
 		attr.Setpgid = true
 	}
-	e.cmd = e.client.ExecCommand(e.c.runscID(), runsc.ExecOpts{
+	e.cmd = e.client.ExecCommand(e.c.inner(), runsc.ExecOpts{
 		Process: filepath.Join(e.dir, processName), PIDFile: filepath.Join(e.dir, pidName),
 		InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: passed,
 	})
@@ -169,6 +169,9 @@ func (e *execution) openStdio(passed map[int]*os.File) (tty *os.File, err error)
 }
 
 func (e *execution) run() (int, error) {
+	// From here on: what comes before the process runs is for it all the same.
+	signals, stop := catchSignals()
+	defer stop()
 	if err := e.cmd.Start(); err != nil {
 		return 0, fmt.Errorf("cannot run %s: %w", e.client.Path, err)
 	}
@@ -178,8 +181,11 @@ func (e *execution) run() (int, error) {
 	if e.set != nil {
 		e.set.Start()
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- e.cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		awaitExit(e.cmd.Process.Pid)
+		close(ended)
+	}()
 	started := make(chan int, 1)
 	go func() {
 		// runsc writes them in this order, and stands still until each is read.
@@ -189,51 +195,73 @@ func (e *execution) run() (int, error) {
 		started <- n
 	}()
 	select {
-	case err := <-ended:
-		return e.finish(err)
+	case <-ended:
+		if !e.Detach || e.client.Logged("exec") != nil || exitedBySignal(e.cmd.Process.Pid) {
+			return e.finish()
+		}
+		return e.begun(<-started, ended, signals) // and was over at once
 	case pid := <-started:
-		if err := writePIDFile(e.PIDFile, e.cmd.Process.Pid); err != nil {
-			e.cmd.Process.Kill()
-			return 0, err
-		}
-		if e.Detach {
-			return 0, nil
-		}
-		return e.attend(pid, ended)
+		return e.begun(pid, ended, signals)
 	}
 }
 
+// begun goes on when the process runs, or has run.
+func (e *execution) begun(pid int, ended <-chan struct{}, signals <-chan os.Signal) (int, error) {
+	if err := writePIDFile(e.PIDFile, e.cmd.Process.Pid); err != nil {
+		e.cmd.Process.Kill()
+		return 0, err
+	}
+	if e.Detach {
+		// Its status is for who adopts it when we are gone: we do not wait for it.
+		return 0, nil
+	}
+	return e.attend(pid, ended, signals)
+}
+
+// awaitExit waits for the end of our child pid, and leaves its status for others.
+func awaitExit(pid int) unix.Siginfo {
+	var info unix.Siginfo
+	for unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	return info
+}
+
+// exitedBySignal reports whether a signal has ended our child pid.
+func exitedBySignal(pid int) bool { return awaitExit(pid).Code != cldExited }
+
+// cldExited is a Siginfo's Code for a process that has called exit.
+const cldExited = 1
+
 // attend waits for the process, which is pid inside, and brings it our signals.
-func (e *execution) attend(pid int, ended <-chan error) (int, error) {
-	signals, stop := catchSignals()
-	defer stop()
+func (e *execution) attend(pid int, ended <-chan struct{}, signals <-chan os.Signal) (int, error) {
 	if e.terminal != nil {
 		e.terminal.Raw()
 		e.terminal.Start()
 	}
 	for {
 		select {
-		case err := <-ended:
-			return e.finish(err)
+		case <-ended:
+			return e.finish()
 		case s := <-signals:
 			if s == syscall.SIGWINCH && e.terminal != nil {
 				e.terminal.Resize()
 				continue
 			}
 			// An error means that it has just ended, which we shall see.
-			e.c.Runsc.KillProcess(context.Background(), e.c.runscID(), s.(syscall.Signal), pid)
+			e.c.Runsc.KillProcess(context.Background(), e.c.inner(), s.(syscall.Signal), pid)
 		}
 	}
 }
 
 // finish carries the last output and tells a status from a failure of runsc's.
-func (e *execution) finish(waited error) (int, error) {
+func (e *execution) finish() (int, error) {
+	waited := e.cmd.Wait()
 	status, err := e.client.Explain("exec", waited, e.cmd.ProcessState)
 	if e.terminal != nil {
-		e.terminal.Finish()
+		e.terminal.Finish(stdio.Forever)
 	}
 	if e.set != nil {
-		err = errors.Join(err, e.set.Finish())
+		err = errors.Join(err, e.set.Finish(stdio.Forever))
 	}
 	var failed *runsc.Error
 	if errors.As(err, &failed) {

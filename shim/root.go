@@ -81,9 +81,29 @@ func tidyRoot(root string) {
 // removeContainer removes the directory of a container, whose lock the caller
 // holds.
 func removeContainer(dir string) error {
-	if err := removeRun(dir); err != nil && !errors.Is(err, syscall.ENOENT) {
+	if err := removeDir(dir); err != nil && !errors.Is(err, syscall.ENOENT) {
 		return fmt.Errorf("cannot remove %s: %w", dir, err)
 	}
 	tidyRoot(filepath.Dir(dir))
 	return nil
+}
+
+// lockIn locks a container's directory, or with unix.O_CREAT in flags begins to.
+func lockIn(dir string, flags, how int) (*os.File, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return lockFile(root, lockName, flags, how)
+}
+
+// removeDir removes a container's directory and what is in it.
+func removeDir(dir string) error {
+	root, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return removeRun(root, filepath.Base(dir))
 }

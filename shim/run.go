@@ -98,13 +98,13 @@ func (a *attached) openStdio(terminal bool) (err error) {
 
 func (a *attached) closeStdio() error {
 	if a.terminal != nil {
-		a.terminal.Finish()
+		a.terminal.Finish(stdio.Forever)
 	}
 	if a.console != nil {
 		a.console.close()
 	}
 	if a.set != nil {
-		return a.set.Finish()
+		return a.set.Finish(stdio.Forever)
 	}
 	return nil
 }
@@ -114,12 +114,13 @@ func (a *attached) run() (int, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return 0, fmt.Errorf("cannot become a subreaper: %w", err)
 	}
+	// From here on: what comes before the process runs is for it all the same.
+	signals, stop := catchSignals()
+	defer stop()
 	c, err := Create(a.CreateOptions)
 	if err != nil {
 		return 0, err
 	}
-	signals, stop := catchSignals()
-	defer stop()
 	if a.console != nil {
 		master, err := a.console.receive()
 		if err == nil {

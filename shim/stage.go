@@ -2,6 +2,7 @@ package shim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/gvisor-exec/gvisor-exec/bundle"
 	"github.com/gvisor-exec/gvisor-exec/internal/hostfs"
+	"github.com/gvisor-exec/gvisor-exec/internal/probe"
 	"github.com/gvisor-exec/gvisor-exec/internal/userns"
 )
 
@@ -54,7 +56,7 @@ func startStage(cmd *exec.Cmd, log string, a *bundle.Adapted) (*exec.Cmd, error)
 	}
 	stage, err := userns.Start(opts)
 	if err != nil {
-		return nil, explainNamespace(err)
+		return nil, explainStage(err, a)
 	}
 	err = json.NewEncoder(w).Encode(stageOrder{Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Files: len(files), Log: log})
 	if err != nil {
@@ -63,6 +65,18 @@ func startStage(cmd *exec.Cmd, log string, a *bundle.Adapted) (*exec.Cmd, error)
 		return nil, fmt.Errorf("cannot tell our stage what to do: %w", err)
 	}
 	return stage, nil
+}
+
+// explainStage says what can be done where a user namespace cannot be made.
+func explainStage(err error, a *bundle.Adapted) error {
+	var closed *userns.Error
+	switch {
+	case errors.As(err, &closed):
+		return &Failure{err: err, Hint: probe.UserNamespaces().Fix}
+	case len(a.UIDs)+len(a.GIDs) > 0:
+		return &Failure{err: err, Hint: hintRanges}
+	}
+	return err
 }
 
 // mapIDs chooses the mappings of the namespace: the spec's, or the caller as 0
@@ -108,7 +122,7 @@ func (o *stageOrder) become() error {
 	}
 	// Each descriptor is moved down over one that is not needed any more.
 	for fd := range o.Files {
-		if err := unix.Dup3(fdStageFiles+fd, fd, 0); err != nil {
+		if err := unix.Dup3(fdStageFiles+fd, fd, 0); err != nil && err != unix.EBADF { // some are not open
 			return fmt.Errorf("cannot move descriptor %d: %w", fd, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,16 +38,27 @@ func stateDir(h Host) (dir string, once bool, err error) {
 	case h.RealRoot:
 		dir, err = ensurePrivate("/run/"+name, h.UID)
 		return dir, false, err
-	case h.RuntimeDir != "":
-		dir, err = ensurePrivate(filepath.Join(h.RuntimeDir, name), h.UID)
+	case filepath.IsAbs(h.RuntimeDir): // a relative one is to be ignored, says XDG
+		if dir, err = filepath.EvalSymlinks(h.RuntimeDir); err != nil {
+			return "", false, fmt.Errorf("cannot make our directory: %w", err)
+		}
+		dir, err = ensurePrivate(filepath.Join(dir, name), h.UID)
 		return dir, false, err
 	}
 	dir, err = ensurePrivate(fmt.Sprintf("/tmp/%s-%d", name, h.UID), h.UID)
 	if err == nil {
 		return dir, false, nil
 	}
-	// Somebody else sits on the name: a name that nobody can guess serves.
-	dir, err = os.MkdirTemp("/tmp", fmt.Sprintf("%s-%d-", name, h.UID))
+	// Somebody else sits on the name: a name that nobody can guess serves, if not
+	// one of ours is left from a run that was killed.
+	prefix := fmt.Sprintf("/tmp/%s-%d-", name, h.UID)
+	left, _ := filepath.Glob(prefix + "*")
+	for _, dir := range left {
+		if _, err := ensurePrivate(dir, h.UID); err == nil {
+			return dir, true, nil
+		}
+	}
+	dir, err = os.MkdirTemp("/tmp", filepath.Base(prefix))
 	if err != nil {
 		return "", false, fmt.Errorf("cannot make a state directory: %w", err)
 	}
@@ -56,17 +68,20 @@ func stateDir(h Host) (dir string, once bool, err error) {
 // overlayDir returns a directory on a disk for the files behind the sandbox's
 // writes, which runsc unlinks as soon as they are open.
 func overlayDir(h Host) (string, error) {
+	cache := h.CacheHome
 	switch {
 	case h.RealRoot:
-	case h.CacheHome != "":
-		if err := os.MkdirAll(h.CacheHome, 0o700); err == nil {
-			return ensurePrivate(filepath.Join(h.CacheHome, name), h.UID)
+		cache = "/var/cache" // in /var/tmp others could sit on the name
+	case !filepath.IsAbs(cache) && h.Home != "":
+		cache = filepath.Join(h.Home, ".cache")
+	}
+	// runsc's --overlay2 cannot say a comma or a colon.
+	if filepath.IsAbs(cache) && !strings.ContainsAny(cache, ",:") && os.MkdirAll(cache, 0o700) == nil {
+		dir, err := filepath.EvalSymlinks(cache)
+		if err != nil {
+			return "", fmt.Errorf("cannot use %s: %w", cache, err)
 		}
-	case h.Home != "":
-		cache := filepath.Join(h.Home, ".cache")
-		if err := os.MkdirAll(cache, 0o700); err == nil {
-			return ensurePrivate(filepath.Join(cache, name), h.UID)
-		}
+		return ensurePrivate(filepath.Join(dir, name), h.UID)
 	}
 	return ensurePrivate(fmt.Sprintf("/var/tmp/%s-%d", name, h.UID), h.UID)
 }
@@ -96,14 +111,26 @@ func ensurePrivate(dir string, uid int) (string, error) {
 type runDir struct {
 	path string
 	lock *os.File
+	// state is the directory that path is in. It is held open: the sandbox may
+	// have been given a way to put another one at its path.
+	state *os.Root
 }
 
-// newRunDir sweeps what dead runs left in state and makes a directory for this
-// one. With keep it is one that is never swept.
-func newRunDir(state string, keep bool) (*runDir, error) {
+// newRunDir sweeps what dead runs left in the directory stateDir and makes a
+// directory for this one. With keep it is one that is never swept.
+func newRunDir(stateDir string, keep bool) (_ *runDir, err error) {
+	state, err := os.OpenRoot(stateDir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use our state: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			state.Close()
+		}
+	}()
 	// Between its mkdir and its lock a new directory looks like a dead run's;
 	// so both happen, like the sweep, under a lock of state.
-	guard, err := lockFile(filepath.Join(state, lockName), unix.O_CREAT, unix.LOCK_EX)
+	guard, err := lockFile(state, lockName, unix.O_CREAT, unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
@@ -113,38 +140,40 @@ func newRunDir(state string, keep bool) (*runDir, error) {
 	if keep {
 		prefix = keptPrefix
 	}
-	dir, err := os.MkdirTemp(state, prefix)
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a directory for this run: %w", err)
+	dir := prefix + rand.Text()[:12]
+	if err := state.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make a directory for this run in %s: %w", stateDir, err)
 	}
-	lock, err := lockFile(filepath.Join(dir, lockName), unix.O_CREAT, unix.LOCK_EX|unix.LOCK_NB)
+	lock, err := lockFile(state, filepath.Join(dir, lockName), unix.O_CREAT, unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
-		os.Remove(dir)
+		state.Remove(dir)
 		return nil, err
 	}
-	r := &runDir{path: dir, lock: lock}
+	r := &runDir{path: filepath.Join(stateDir, dir), lock: lock, state: state}
 	for _, sub := range []string{"tree", "bundle", "runsc"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
-			r.remove()
-			return nil, fmt.Errorf("cannot make a directory for this run: %w", err)
+		if err := state.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			removeRun(state, dir)
+			lock.Close()
+			return nil, fmt.Errorf("cannot make a directory for this run in %s: %w", stateDir, err)
 		}
 	}
 	return r, nil
 }
 
+// close lets go of the directory, which stays.
+func (r *runDir) close() error { return errors.Join(r.lock.Close(), r.state.Close()) }
+
 func (r *runDir) remove() error {
-	err := removeRun(r.path)
-	r.lock.Close()
-	return err
+	return errors.Join(removeRun(r.state, filepath.Base(r.path)), r.close())
 }
 
 // lockName is the file in a run's directory that its processes hold a lock of.
 const lockName = "lock"
 
-// lockFile opens, with unix.O_CREAT in flags makes, and locks the file at p
-// until it is closed.
-func lockFile(p string, flags, how int) (*os.File, error) {
-	f, err := os.OpenFile(p, os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
+// lockFile opens, with unix.O_CREAT in flags makes, and locks the file p below
+// state until it is closed.
+func lockFile(state *os.Root, p string, flags, how int) (*os.File, error) {
+	f, err := state.OpenFile(p, os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock our state: %w", err)
 	}
@@ -155,7 +184,7 @@ func lockFile(p string, flags, how int) (*os.File, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("cannot lock %s: %w", p, err)
+		return nil, fmt.Errorf("cannot lock %s: %w", f.Name(), err)
 	}
 	return f, nil
 }
@@ -164,31 +193,27 @@ func lockFile(p string, flags, how int) (*os.File, error) {
 // was killed could not do it itself. It removes files and nothing else: the
 // kernel has taken the processes and the mounts. What cannot be removed is left
 // for a later run.
-func sweep(state string) {
-	entries, err := os.ReadDir(state)
+func sweep(state *os.Root) {
+	dirs, err := fs.Glob(state.FS(), runPrefix+"*")
 	if err != nil {
 		return
 	}
-	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), runPrefix) {
-			continue
-		}
-		dir := filepath.Join(state, entry.Name())
-		lock, err := lockFile(filepath.Join(dir, lockName), 0, unix.LOCK_EX|unix.LOCK_NB)
+	for _, dir := range dirs {
+		lock, err := lockFile(state, filepath.Join(dir, lockName), 0, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
-			removeRun(dir)
+			removeRun(state, dir)
 			lock.Close()
 		case errors.Is(err, fs.ErrNotExist):
-			os.Remove(dir) // its run ended, or was killed, just before this line of removeRun
+			state.Remove(dir) // its run ended, or was killed, just before this line of removeRun
 		}
 	}
 }
 
-// removeRun removes the directory of a run whose lock the caller holds. The lock
-// goes last: who finds the directory without one knows that it is empty.
-func removeRun(dir string) error {
-	f, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+// removeRun removes the directory dir of a run whose lock the caller holds. The
+// lock goes last: who finds the directory without one knows that it is empty.
+func removeRun(state *os.Root, dir string) error {
+	f, err := state.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
@@ -203,7 +228,7 @@ func removeRun(dir string) error {
 	if err := unix.Unlinkat(int(f.Fd()), lockName, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := state.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

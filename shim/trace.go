@@ -3,9 +3,9 @@ package shim
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,49 +13,81 @@ import (
 // tracer carries the lines of system calls out of the sentry's log, which is a
 // FIFO, while the command runs.
 type tracer struct {
-	fifo *os.File
-	out  io.Writer
-	done chan struct{}
+	fifo, keep *os.File
+	out        func(call string)
+	done       chan struct{}
 }
 
-func newTracer(path string, out io.Writer) (*tracer, error) {
+func newTracer(path string, out func(call string)) (*tracer, error) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot trace: %w", err)
 	}
-	// For writing too: it is not at its end before anybody has opened it.
-	fifo, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	fifo, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot trace: %w", err)
 	}
-	t := &tracer{fifo: fifo, out: out, done: make(chan struct{})}
+	// A writer of ours: the FIFO is at its end when all others and finish have
+	// closed theirs, not before the first has opened it.
+	keep, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		fifo.Close()
+		return nil, fmt.Errorf("cannot trace: %w", err)
+	}
+	t := &tracer{fifo: fifo, keep: keep, out: out, done: make(chan struct{})}
 	go t.run()
 	return t, nil
 }
 
-// systemCall matches a line that --strace logs, after the sentry's log prefix:
-// "I0905 12:00:00.000000       1 strace.go:567] [   1:   1] true E execve(…".
-var systemCall = regexp.MustCompile(`strace\.go:\d+\] (\[.*)$`)
+// logLine matches the prefix of a line of the sentry's log, and systemCall one
+// that --strace logs: "I0905 12:00:00.000000       1 strace.go:567] [   1:   1]
+// true E execve(…".
+var (
+	logLine    = regexp.MustCompile(`^[A-Z]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.]+:\d+\] `)
+	systemCall = regexp.MustCompile(`strace\.go:\d+\] (\[.*)$`)
+)
 
+// maxCall is where a line is cut: the command chooses how long its calls are.
+const maxCall = 16 << 10
+
+// run reads to the end, whatever is in the log: a full FIFO would stop the
+// sentry.
 func (t *tracer) run() {
 	defer close(t.done)
-	scanner := bufio.NewScanner(t.fifo)
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
-		line := scanner.Text()
-		if line == traceEnd {
-			return
+	in := bufio.NewReaderSize(t.fifo, maxCall)
+	call := ""
+	for {
+		line, more, err := in.ReadLine()
+		if err != nil {
+			break
 		}
-		if m := systemCall.FindStringSubmatch(line); m != nil {
-			fmt.Fprintln(t.out, m[1])
+		text := string(line)
+		for more && err == nil {
+			_, more, err = in.ReadLine() // too long: the rest of it is dropped
 		}
+		// A name of the command's choice may hold a newline: what follows is no
+		// line of its own.
+		if !logLine.MatchString(text) && call != "" {
+			call = cut(call + "\n" + text)
+			continue
+		}
+		t.tell(call)
+		call = text
+	}
+	t.tell(call)
+}
+
+func cut(s string) string { return s[:min(len(s), maxCall)] }
+
+// tell passes line on if it is a system call.
+func (t *tracer) tell(line string) {
+	if m := systemCall.FindStringSubmatch(strings.ReplaceAll(line, "\n", `\n`)); m != nil {
+		t.out(m[1])
 	}
 }
 
-// traceEnd is what we write behind the sentry's last line.
-const traceEnd = "gvisor-exec: end of trace"
-
+// finish waits until all has been told. The sandbox is gone.
 func (t *tracer) finish() {
-	fmt.Fprintf(t.fifo, "\n%s\n", traceEnd)
+	t.keep.Close()
 	<-t.done
 	t.fifo.Close()
 }

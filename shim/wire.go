@@ -3,6 +3,7 @@ package shim
 import (
 	"encoding/json"
 	"io"
+	"sync"
 	"syscall"
 	"time"
 
@@ -80,12 +81,20 @@ type failure struct {
 	Kind      FailureKind
 }
 
-// messages sends and receives JSON values over one connection.
+// messages sends and receives JSON values over one connection. Any goroutine may
+// send; one receives, through dec.
 type messages struct {
+	mu  *sync.Mutex
 	enc *json.Encoder
 	dec *json.Decoder
 }
 
 func newMessages(conn io.ReadWriter) messages {
-	return messages{enc: json.NewEncoder(conn), dec: json.NewDecoder(conn)}
+	return messages{mu: &sync.Mutex{}, enc: json.NewEncoder(conn), dec: json.NewDecoder(conn)}
+}
+
+func (m messages) send(value any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.enc.Encode(value)
 }

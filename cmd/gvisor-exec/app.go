@@ -26,7 +26,11 @@ func run(argv []string) int {
 	case inv.oci:
 		return inv.reportOCI(err)
 	}
-	return report(err)
+	// A command that ran and failed has the last word, whatever failed after it.
+	if status := report(err); inv.status == 0 {
+		return status
+	}
+	return inv.status
 }
 
 // invocation is what the verbs share: the command behind the first --, and
@@ -126,12 +130,18 @@ func usagef(hint, format string, args ...any) error {
 }
 
 // closeInherited marks every descriptor above stdio close-on-exec: what our
-// caller forgot to close reaches nobody. -preserve-fds passes its own on one by
-// one.
-func closeInherited() error {
-	err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
-	if err != nil && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("cannot mark inherited descriptors: %w", err)
+// caller forgot to close reaches nobody. It returns those of the first preserve
+// ones that are our caller's, to be passed on one by one: all that survived our
+// exec are, and those that the Go runtime has opened since would not survive one.
+func closeInherited(preserve int) (inherited []int, err error) {
+	for fd := 3; fd < 3+preserve; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			inherited = append(inherited, fd)
+		}
 	}
-	return nil
+	err = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("cannot mark inherited descriptors: %w", err)
+	}
+	return inherited, nil
 }

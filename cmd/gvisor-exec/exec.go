@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -41,16 +42,18 @@ func (inv *invocation) exec(c *cli.Context) error {
 	case inv.command[0] == "":
 		return usagef("", "the command is empty")
 	}
-	if err := closeInherited(); err != nil {
+	inherited, err := closeInherited(int(inv.flags.preserve))
+	if err != nil {
 		return err
 	}
 	if inv.flags.network == runsc.NetworkSandbox {
-		return usagef("", "cannot use -network sandbox: a fresh sandbox has none or host in this version")
+		return usagef("", "-network sandbox is not available for a fresh sandbox in this version: none or host")
 	}
 	opts, err := inv.options()
 	if err != nil {
 		return err
 	}
+	opts.Inherited = inherited
 	if inv.flags.printSpec {
 		return printSpec(opts)
 	}
@@ -74,11 +77,11 @@ func (inv *invocation) options() (shim.Options, error) {
 	f := &inv.flags
 	self, err := os.Executable()
 	if err != nil {
-		return shim.Options{}, fmt.Errorf("cannot find our own binary: %w", err)
+		return shim.Options{}, &hintedError{fmt.Errorf("cannot find our own binary: %w", err), "/proc must be mounted: mount -t proc proc /proc"}
 	}
 	o := shim.Options{
 		Host: callingHost(), Platform: f.platform, Network: f.network,
-		ExplicitCwd: f.cwd != "", Terminal: f.wantsTerminal(), PreserveFDs: int(f.preserve),
+		ExplicitCwd: f.cwd != "", Terminal: f.wantsTerminal(),
 		Timeout: f.timeout, KillAfter: f.killAfter, KeepBundle: f.keep, Debug: f.debug,
 		Warn: warn,
 	}
@@ -86,7 +89,10 @@ func (inv *invocation) options() (shim.Options, error) {
 		o.Verbose = verbose
 	}
 	if f.trace {
-		o.Trace = os.Stderr
+		o.Trace = traced
+	}
+	if o.Host.RealRoot && f.network == runsc.NetworkHost && slices.Contains(f.caps, "CAP_NET_ADMIN") {
+		return o, usagef("with -network none the sandbox has a network stack of its own to administer", "cannot use -cap-add NET_ADMIN, which ALL includes, with -network host: as root it would change the host's network")
 	}
 	if o.Runsc, err = findRunsc(f.runsc, self); err != nil {
 		return o, err
@@ -96,17 +102,17 @@ func (inv *invocation) options() (shim.Options, error) {
 			return o, usagef("", "cannot use -rootfs %s: %v", f.rootfs, err)
 		}
 	}
-	o.Config, err = f.config(inv.command)
-	return o, err
+	if o.Config, err = f.config(inv.command); err != nil {
+		return o, err
+	}
+	if err := o.Config.Check(); err != nil {
+		return o, usagef("config.json, by which runsc is told what to run, holds nothing else", "%w", err)
+	}
+	return o, nil
 }
 
 // config turns the flags into what is to run.
 func (f *execFlags) config(command []string) (bundle.Config, error) {
-	for _, arg := range command {
-		if strings.ContainsRune(arg, 0) {
-			return bundle.Config{}, usagef("", "an argument contains a zero byte")
-		}
-	}
 	c := bundle.Config{
 		Args: command, Env: bundle.DefaultEnv(os.Environ(), f.wantsTerminal()),
 		Hostname: f.hostname, UID: uint32(f.uid), GID: uint32(f.gid),

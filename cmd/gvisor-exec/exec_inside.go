@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -101,6 +102,10 @@ func (inv *invocation) execInside(c *cli.Context) error {
 		return err
 	}
 	container, err := inv.container(c)
+	var missing *shim.NotExistError
+	if errors.As(err, &missing) {
+		return &hintedError{err, "the host command to run in a fresh sandbox follows a --: gvisor-exec exec -- CMD"}
+	}
 	if err != nil {
 		return err
 	}

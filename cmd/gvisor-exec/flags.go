@@ -107,7 +107,7 @@ func (f *execFlags) list() []cli.Flag {
 			f.env = append(f.env, envArg{inherit: true, value: s})
 			return bundle.Env{}.Inherit(s, os.LookupEnv)
 		})),
-		value("cap-add", "add capability `CAP`, or ALL, inside the sandbox", &f.caps),
+		value("cap-add", "add capability `CAP`, or ALL, inside the sandbox, against its own kernel", &f.caps),
 		value("preserve-fds", "pass on the descriptors 3 to 3+`N`-1 as well", number(&f.preserve, 1<<16)),
 		value("uid", "run as user `N`; 0 is the caller", number(&f.uid, 1<<32-2)),
 		value("gid", "run as group `N`; 0 is the caller's", number(&f.gid, 1<<32-2)),

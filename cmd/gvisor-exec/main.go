@@ -20,10 +20,10 @@ func main() {
 		os.Exit(shim.Stage())
 	case shim.HookName:
 		os.Exit(shim.Hook(os.Args))
+	case shim.WaiterName:
+		os.Exit(shim.Waiter(os.Args))
 	case shim.RelayName:
 		os.Exit(shim.Relay(os.Args))
-	case shim.WaiterName:
-		os.Exit(shim.Waiter())
 	case probe.ChildArg:
 		return
 	}

@@ -123,19 +123,18 @@ func refuseFlags(c *cli.Context, when string, flags []cli.Flag) error {
 }
 
 // keepInherited marks what we inherited close-on-exec, as closeInherited does,
-// and fails unless the descriptors from 3 to 3+n-1 are among it. One that is
-// marked already is of our own runtime: nothing so marked is ever inherited.
+// and fails unless the descriptors from 3 to 3+n-1 are among it.
 func keepInherited(n uint) error {
+	inherited, err := closeInherited(int(n))
+	if err != nil {
+		return err
+	}
 	for fd := 3; fd < 3+int(n); fd++ {
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err == nil && flags&unix.FD_CLOEXEC != 0 {
-			err = unix.EBADF
-		}
-		if err != nil {
-			return fmt.Errorf("cannot pass on descriptor %d: %w", fd, err)
+		if !slices.Contains(inherited, fd) {
+			return fmt.Errorf("cannot pass on descriptor %d: %w", fd, unix.EBADF)
 		}
 	}
-	return closeInherited()
+	return nil
 }
 
 // containersRoot is the directory of the containers.

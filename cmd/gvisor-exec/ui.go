@@ -17,6 +17,9 @@ func say(prefix, format string, args ...any) {
 func warn(format string, args ...any)    { say("gvisor-exec: warning", format, args...) }
 func verbose(format string, args ...any) { say("gvisor-exec", format, args...) }
 
+// traced prints a system call of the command.
+func traced(call string) { fmt.Fprintln(os.Stderr, printable(call)) }
+
 // report tells the user of err and returns the exit status that it means.
 func report(err error) int {
 	say("gvisor-exec", "%s", err)

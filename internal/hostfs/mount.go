@@ -215,7 +215,16 @@ func (b *builder) copyOnWrite(src, dst string, isDir bool) (err error) {
 	if isDir {
 		return b.shadow(src, dst)
 	}
-	in, err := os.Open(src)
+	// Whatever else it is, it cannot be copied, nor opened without a risk: a FIFO
+	// waits for its other end.
+	var st unix.Stat_t
+	if err := unix.Stat(src, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return bind(src, dst, dst)
+	}
+	in, err := os.OpenFile(src, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

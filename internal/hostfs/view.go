@@ -24,8 +24,10 @@ type View struct {
 	Tree, Root string
 	// Source is the host directory that is seen as the root.
 	Source string
-	// Empty are paths of top-level directories that the view shows empty.
-	Empty []string
+	// Kernel are the top-level directories that belong to the sandbox's kernel:
+	// the view shows them empty, and nothing is mounted in them. Empty are others
+	// that it shows empty.
+	Kernel, Empty []string
 	// Mounts are ordered parents first.
 	Mounts []Mount
 	// Hidden are directories of the host that the view shows empty.
@@ -56,6 +58,8 @@ type Built struct {
 	// Dests are the destinations of the mounts, in their order, with every
 	// symbolic link of the view resolved.
 	Dests []string
+	// Hidden are the names that what is hidden has in the view.
+	Hidden []string
 }
 
 // MissingError says that a path is not there.
@@ -114,12 +118,15 @@ func Build(v View) (*Built, error) {
 			return nil, err
 		}
 	}
-	for _, dir := range v.Hidden {
-		if err := b.hide(dir); err != nil {
+	built := &Built{view: v, Dests: b.dests}
+	for _, dir := range b.hidden {
+		names, err := b.hide(dir)
+		if err != nil {
 			return nil, err
 		}
+		built.Hidden = append(built.Hidden, names...)
 	}
-	return &Built{view: v, Dests: b.dests}, nil
+	return built, nil
 }
 
 // builder is a Build under way.
@@ -127,6 +134,7 @@ type builder struct {
 	view    View
 	sources []*os.File // of view.Mounts; nil where there is none
 	rootDir *os.File   // view.Source
+	hidden  []*os.File // view.Hidden
 	dests   []string
 	copies  int // throw-away overlays made so far
 }
@@ -146,12 +154,20 @@ func (b *builder) openSources() (err error) {
 	}
 	if b.rootDir, err = openPath(b.view.Source); err != nil {
 		b.close()
+		return err
 	}
-	return err
+	b.hidden = make([]*os.File, len(b.view.Hidden))
+	for i, dir := range b.view.Hidden {
+		if b.hidden[i], err = openPath(dir); err != nil {
+			b.close()
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *builder) close() {
-	for _, f := range append(b.sources, b.rootDir) {
+	for _, f := range slices.Concat(b.sources, b.hidden, []*os.File{b.rootDir}) {
 		if f != nil {
 			f.Close()
 		}
@@ -174,10 +190,11 @@ func (b *builder) root() error {
 	if err := os.Mkdir(b.view.Root, 0o755); err != nil {
 		return err
 	}
-	if err := populate(b.rootDir, b.view.Root, b.view.Empty); err != nil {
+	empty := slices.Concat(b.view.Kernel, b.view.Empty)
+	if err := populate(b.rootDir, b.view.Root, empty); err != nil {
 		return err
 	}
-	for _, dir := range b.view.Empty {
+	for _, dir := range empty {
 		if err := os.Mkdir(filepath.Join(b.view.Root, dir), 0o755); err != nil {
 			return err
 		}
@@ -261,20 +278,6 @@ func (b *builder) mount(i int) error {
 	return bind(fdPath(b.sources[i]), point, m.Source)
 }
 
-// hide covers the host directory dir with an empty one, wherever the root
-// shows it.
-func (b *builder) hide(dir string) error {
-	f, err := openIn(b.view.Root, dir)
-	if err != nil {
-		return nil // the view does not show it
-	}
-	defer f.Close()
-	if err := unix.Mount("tmpfs", fdPath(f), "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
-		return fmt.Errorf("cannot hide %s: %w", dir, err)
-	}
-	return nil
-}
-
 // cover finds the mount before number i that dest lies in or below: the base
 // directory it is in on our side, dest relative to that, and its number; -1:
 // the root. A base "" says that the sandbox makes dest itself.
@@ -338,6 +341,9 @@ func (b *builder) point(i int, isDir bool) (point, dest string, err error) {
 	if number >= 0 {
 		dest = path.Join(b.dests[number], inBase)
 	}
+	if dest == "/" || slices.ContainsFunc(b.view.Kernel, func(dir string) bool { return below(dest, dir) }) {
+		return "", "", fmt.Errorf("cannot mount over %s: it is a link to %s", m.Dest, dest)
+	}
 	return point, dest, nil
 }
 
@@ -351,10 +357,8 @@ func kindErr(isDir bool) error {
 // Directory reports whether dir is a directory of the view. A path inside of
 // what runsc mounts empty is none.
 func (b *Built) Directory(dir string) error {
-	for _, top := range b.view.Empty {
-		if dir == top {
-			return nil
-		}
+	if slices.Contains(slices.Concat(b.view.Kernel, b.view.Empty), dir) {
+		return nil
 	}
 	helper := &builder{view: b.view, dests: b.Dests}
 	base, rel, _ := helper.cover(len(b.Dests), dir)

@@ -23,8 +23,11 @@ func AttachTerminal(master, in, out int) (*Terminal, error) {
 	if t.turn, err = newTurn(in); err != nil {
 		return nil, err
 	}
-	if t.before, err = unix.IoctlGetTermios(in, unix.TCGETS); err == nil && t.turn.foreground() {
-		unix.IoctlSetTermios(master, unix.TCSETS, t.before)
+	if settings, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil {
+		t.before = settings
+		if t.turn.foreground() {
+			unix.IoctlSetTermios(master, unix.TCSETS, settings)
+		}
 	}
 	t.Resize()
 	return t, nil

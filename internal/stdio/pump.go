@@ -47,7 +47,7 @@ func writeAll(fd int, p []byte) error {
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
-			poll(forever, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
+			poll(Forever, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
 		case err != nil:
 			return err
 		default:

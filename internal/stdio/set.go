@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -26,6 +27,7 @@ type Set struct {
 	inputs   []*input
 	outputs  []*output
 	blocking []int // passed on as they are, and blocking before
+	started  bool
 	pumps    sync.WaitGroup
 }
 
@@ -51,6 +53,14 @@ func (s *Set) add(fd int) error {
 	if err != nil {
 		return err
 	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		// The sentry takes none; read(2) fails on it in both places.
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err == nil {
+			s.Files[fd] = null
+		}
+		return err
+	}
 	mode := flags & unix.O_ACCMODE
 	tty := st.Mode&unix.S_IFMT == unix.S_IFCHR && term.IsTerminal(fd)
 	switch {
@@ -69,6 +79,16 @@ func (s *Set) add(fd int) error {
 		return s.reopen(fd, unix.O_WRONLY, unix.O_WRONLY)
 	case st.Mode&unix.S_IFMT == unix.S_IFIFO:
 		return s.reopen(fd, mode, mode)
+	}
+	return s.share(fd)
+}
+
+// share passes on what the caller has. The sentry makes it non-blocking, which
+// shows in what the caller shares with others, until Finish.
+func (s *Set) share(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return err
 	}
 	if flags&unix.O_NONBLOCK == 0 {
 		s.blocking = append(s.blocking, fd)
@@ -97,15 +117,16 @@ func (s *Set) dup(fd int) error {
 
 // reopen gives the sandbox an open file description of its own on the same
 // pipe or terminal: it will make it non-blocking, and that must not show in
-// what the caller shares with others. Where a pipe of another user cannot be
-// opened again, or nobody reads it any more, a pump serves.
+// what the caller shares with others. Where that cannot be, for a pipe of another
+// user, as under su, or one that nobody reads any more, output has a pump, and
+// input is shared: a pump would read ahead of the command.
 func (s *Set) reopen(fd, flags, mode int) error {
 	n, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), flags|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
 		return s.pass(fd, os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", fd)))
 	case mode == unix.O_RDONLY:
-		return s.addInput(fd)
+		return s.share(fd)
 	default:
 		return s.addOutput(fd)
 	}
@@ -175,6 +196,7 @@ func sameFile(a, b int) bool {
 // them has been started.
 func (s *Set) Start() {
 	s.closeFiles()
+	s.started = true
 	for _, in := range s.inputs {
 		go in.run()
 	}
@@ -193,13 +215,28 @@ func (s *Set) Resume() {
 
 // Finish carries what the sandbox, which is gone, has written last; puts the
 // offsets of files that it read to where it stopped; and returns the first
-// write that failed.
-func (s *Set) Finish() error {
+// write that failed. It may be called without Start: nothing was carried then.
+// Output that nobody takes within patience is lost.
+func (s *Set) Finish(patience time.Duration) error {
 	s.closeFiles()
-	s.pumps.Wait()
+	if !s.started {
+		for _, in := range s.inputs {
+			close(in.done)
+		}
+		for _, out := range s.outputs {
+			out.pipe.Close()
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		s.pumps.Wait()
+		close(done)
+	}()
 	var errs []error
-	for _, out := range s.outputs {
-		errs = append(errs, out.err)
+	if within(patience, done) {
+		for _, out := range s.outputs {
+			errs = append(errs, out.err)
+		}
 	}
 	for _, in := range s.inputs {
 		errs = append(errs, in.finish())
@@ -208,6 +245,23 @@ func (s *Set) Finish() error {
 		unix.SetNonblock(fd, false)
 	}
 	return errors.Join(errs...)
+}
+
+// Forever is the patience that never ends.
+const Forever time.Duration = -1
+
+// within waits for done, for patience at most, and reports whether it came.
+func within(patience time.Duration, done <-chan struct{}) bool {
+	if patience == Forever {
+		<-done
+		return true
+	}
+	select {
+	case <-done:
+		return true
+	case <-time.After(patience):
+		return false
+	}
 }
 
 func (s *Set) closeFiles() {

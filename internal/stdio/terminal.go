@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,8 @@ type Terminal struct {
 
 	before *unix.Termios // of in, from the beginning; nil: it is no terminal
 
+	started bool
+
 	mu   sync.Mutex
 	raw  bool
 	done bool
@@ -34,7 +37,7 @@ type Terminal struct {
 // whose output goes to out. If in is a terminal, its settings and size are
 // taken over.
 func OpenTerminal(in, out int) (*Terminal, error) {
-	master, command, err := pty.Open()
+	master, command, err := openPty()
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a terminal: %w", err)
 	}
@@ -49,18 +52,40 @@ func OpenTerminal(in, out int) (*Terminal, error) {
 	}
 	// In the background the settings are those of the shell's line editor, and
 	// a new terminal's own are better.
-	if t.before, err = unix.IoctlGetTermios(in, unix.TCGETS); err == nil && t.turn.foreground() {
-		unix.IoctlSetTermios(int(command.Fd()), unix.TCSETS, t.before)
+	if settings, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil {
+		t.before = settings
+		if t.turn.foreground() {
+			unix.IoctlSetTermios(int(command.Fd()), unix.TCSETS, settings)
+		}
 	}
 	t.Resize()
 	return t, nil
+}
+
+// openPty makes our end non-blocking, so that closing it ends a read and hangs
+// the other end up; pty.Open leaves it blocking.
+func openPty() (master, command *os.File, err error) {
+	opened, command, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer opened.Close()
+	fd, err := unix.FcntlInt(opened.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		command.Close()
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fd), opened.Name()), command, nil
 }
 
 // Resize gives the command's end the size of the caller's terminal.
 func (t *Terminal) Resize() {
 	for _, fd := range []int{t.in, t.out} {
 		if size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
-			unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size)
+			t.onMaster(func(fd int) { unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
 			return
 		}
 	}
@@ -69,6 +94,7 @@ func (t *Terminal) Resize() {
 // Start begins to carry data. The command's end is closed on our side.
 func (t *Terminal) Start() {
 	t.Command.Close()
+	t.started = true
 	go t.carryIn()
 	go t.carryOut()
 }
@@ -125,20 +151,35 @@ func (t *Terminal) carryIn() {
 			continue
 		}
 		if n <= 0 || err != nil {
-			t.sendEOF()
+			t.end()
 			return
 		}
-		if writeAll(int(t.master.Fd()), buf[:n]) != nil {
+		if _, err := t.master.Write(buf[:n]); err != nil {
 			return
 		}
 	}
 }
 
-// sendEOF types the end-of-file character: the end of a pipe that feeds the
-// terminal. An EIO says that the caller's terminal is gone; then too.
-func (t *Terminal) sendEOF() {
-	if settings, err := unix.IoctlGetTermios(int(t.master.Fd()), unix.TCGETS); err == nil {
-		writeAll(int(t.master.Fd()), settings.Cc[unix.VEOF:unix.VEOF+1])
+// end passes the end of the caller's input on. A terminal that is gone hangs up
+// the command's. A pipe that feeds it ends as when somebody types the
+// end-of-file character.
+func (t *Terminal) end() {
+	if _, err := unix.IoctlGetTermios(t.in, unix.TCGETS); t.before != nil && err != nil {
+		t.master.Close()
+		return
+	}
+	var settings *unix.Termios
+	t.onMaster(func(fd int) { settings, _ = unix.IoctlGetTermios(fd, unix.TCGETS) })
+	if settings != nil {
+		t.master.Write(settings.Cc[unix.VEOF : unix.VEOF+1])
+	}
+}
+
+// onMaster calls f with the descriptor of our end. File.Fd would make it
+// blocking, and then Close could not end a Read.
+func (t *Terminal) onMaster(f func(fd int)) {
+	if conn, err := t.master.SyscallConn(); err == nil {
+		conn.Control(func(fd uintptr) { f(int(fd)) })
 	}
 }
 
@@ -159,12 +200,21 @@ func (t *Terminal) carryOut() {
 }
 
 // Finish carries the last output of the sandbox, which is gone, and gives the
-// caller's terminal back as it was.
-func (t *Terminal) Finish() {
+// caller's terminal back as it was. It may be called without Start. Output that
+// nobody takes within patience is lost.
+func (t *Terminal) Finish(patience time.Duration) {
 	t.Command.Close()
-	<-t.outDone
+	done := true
+	if t.started {
+		done = within(patience, t.outDone)
+	}
 	t.Close()
-	<-t.inDone
+	if !done {
+		return // what is stuck in there ends with our process
+	}
+	if t.started {
+		<-t.inDone
+	}
 	t.master.Close()
 	t.turn.close()
 }

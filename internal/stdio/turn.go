@@ -41,7 +41,7 @@ func (t *turn) await(entered func()) bool {
 				entered()
 			}
 			fds = append(fds, unix.PollFd{Fd: int32(t.fd), Events: unix.POLLIN})
-			timeout = forever
+			timeout = Forever
 		}
 		poll(timeout, fds...)
 		if fds[0].Revents&unix.POLLIN != 0 {
@@ -77,12 +77,10 @@ func (t *turn) foreground() bool {
 	return err != nil || group == unix.Getpgrp()
 }
 
-const forever time.Duration = -1
-
 // poll waits for one of fds, which it changes, for timeout at most.
 func poll(timeout time.Duration, fds ...unix.PollFd) {
 	ms := -1
-	if timeout != forever {
+	if timeout != Forever {
 		ms = int(timeout.Milliseconds())
 	}
 	for {
@@ -90,4 +88,16 @@ func poll(timeout time.Duration, fds ...unix.PollFd) {
 			return
 		}
 	}
+}
+
+// Foreground reports whether the calling process is in the foreground of its
+// controlling terminal: what a key sends there, all of its group get.
+func Foreground() bool {
+	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(tty)
+	group, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
