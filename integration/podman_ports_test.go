@@ -138,6 +138,12 @@ func TestPodmanPublishedPortsAndOutbound(t *testing.T) {
 		if err != nil || string(out) != "0\n" {
 			t.Errorf("ip_forward: %s, %v", out, err)
 		}
+		// A container in the same namespace, which has no network, leaves the bridge
+		// alone, and one that ends at once is no trouble.
+		p.want(t, 0, "1\n", "run", "--rm", "--network", "container:c", image, "sh", "-c", "ip -o link | wc -l")
+		for range 5 {
+			p.want(t, 0, "", "run", "--rm", "-p", fmt.Sprintf("127.0.0.1:%d:80", freePort(t, "tcp")), image, "true")
+		}
 		// Without a published port there is no bridge.
 		p.ok(t, "rm", "-f", "-t", "0", "c")
 		p.ok(t, "run", "-d", "--name", "c", image, "sleep", "1000")

@@ -8,6 +8,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/gvisor-exec/gvisor-exec/internal/bridge"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
 )
 
@@ -58,8 +59,12 @@ func sameNamespace(a, b string) bool {
 // needs no privilege, and a later verb may have none.
 func connected(pid int) bool {
 	routes, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/route", pid))
-	if strings.Count(string(routes), "\n") > 1 { // the first line is a heading
-		return true
+	for line := range strings.Lines(string(routes)) {
+		// The first line is a heading; and what leads to another sandbox in the
+		// same namespace is that one's.
+		if !strings.HasPrefix(line, "Iface") && !strings.HasPrefix(line, bridge.Prefix) {
+			return true
+		}
 	}
 	addresses, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/if_inet6", pid))
 	for line := range strings.Lines(string(addresses)) {

@@ -19,7 +19,13 @@ func (c *Container) withPorts(do func() error) func() error {
 		return do
 	}
 	return func() error {
-		made, err := bridge.Build(c.Pid)
+		// Open, as the container may be over before do returns.
+		ns, err := bridge.Namespace(c.Pid)
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		made, err := bridge.Build(ns)
 		if err != nil {
 			return err
 		}
@@ -31,7 +37,7 @@ func (c *Container) withPorts(do func() error) func() error {
 		if err := do(); err != nil {
 			return err
 		}
-		return made.Open(c.Pid)
+		return made.Open(ns)
 	}
 }
 

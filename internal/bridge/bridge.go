@@ -66,6 +66,17 @@ func Proxied(pid int) bool {
 	return false
 }
 
+// Namespace opens the network namespace of process pid, which may end then.
+func Namespace(pid int) (*os.File, error) {
+	ns, err := os.Open(namespaceOf(fmt.Sprint(pid)))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open a network namespace: %w", err)
+	}
+	return ns, nil
+}
+
+func pathOf(ns *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", ns.Fd()) }
+
 func namespaceOf(pid string) string { return "/proc/" + pid + "/ns/net" }
 
 // Bridges are those of one namespace, as Build made them. They may be kept as
@@ -87,12 +98,11 @@ type Door struct {
 	Addresses []string
 }
 
-// Build puts bridges before the interfaces of the network namespace of process
-// pid that have IPv4 addresses. The kernel's stack has no part in them until
+// Build puts bridges before the interfaces of the network namespace ns that have IPv4 addresses. The kernel's stack has no part in them until
 // Open, so that the sandbox does not take that from it too.
-func Build(pid int) (*Bridges, error) {
+func Build(ns *os.File) (*Bridges, error) {
 	b := &Bridges{}
-	err := within(namespaceOf(fmt.Sprint(pid)), func() error {
+	err := within(pathOf(ns), func() error {
 		if err := confine(); err != nil {
 			return err
 		}
@@ -115,10 +125,9 @@ func Build(pid int) (*Bridges, error) {
 	return b, nil
 }
 
-// Open gives the kernel's stack, in the network namespace of process pid, a route
-// to the sandbox, which has taken its interfaces by now.
-func (b *Bridges) Open(pid int) error {
-	err := within(namespaceOf(fmt.Sprint(pid)), func() error {
+// Open gives the kernel's stack in the network namespace ns a route to the sandbox, which has taken its interfaces by now.
+func (b *Bridges) Open(ns *os.File) error {
+	err := within(pathOf(ns), func() error {
 		for i := range b.Doors {
 			if err := b.Doors[i].open(i); err != nil {
 				return err

@@ -46,6 +46,16 @@ func namespace(t testing.TB) int {
 	return cmd.Process.Pid
 }
 
+func open(t testing.TB, pid int) *os.File {
+	t.Helper()
+	ns, err := Namespace(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
 func inside(t testing.TB, pid int, do func() error) {
 	t.Helper()
 	if err := within(namespaceOf(fmt.Sprint(pid)), do); err != nil {
@@ -89,7 +99,8 @@ func TestBridge(t *testing.T) {
 		before, err = netlink.LinkByName("tap0")
 		return err
 	})
-	b, err := Build(pid)
+	ns := open(t, pid)
+	b, err := Build(ns)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,12 +128,16 @@ func TestBridge(t *testing.T) {
 		address, _ := netlink.ParseAddr("10.0.2.100/24")
 		return netlink.AddrDel(guest, address)
 	})
-	if err := b.Open(pid); err != nil {
+	if err := b.Open(ns); err != nil {
 		t.Fatal(err)
 	}
 	links, routes = look(t, pid)
 	if !strings.Contains(links, " gvisor-br0=169.254.232.1/32 ") || !strings.Contains(routes, " 10.0.2.100/32>gvisor-br0") {
 		t.Errorf("opened:%s,%s", links, routes)
+	}
+	// Another sandbox in the namespace leaves it alone.
+	if other, err := Build(ns); err != nil || len(other.Doors) != 0 {
+		t.Errorf("built upon: %v, %v", other, err)
 	}
 	// A later verb removes it.
 	data, _ := json.Marshal(b)
@@ -182,10 +197,11 @@ func BenchmarkProxied(b *testing.B) {
 // What one with published ports pays, but for Remove.
 func BenchmarkBuild(b *testing.B) {
 	pid := namespace(b)
+	ns := open(b, pid)
 	for b.Loop() {
-		made, err := Build(pid)
+		made, err := Build(ns)
 		if err == nil {
-			err = made.Open(pid)
+			err = made.Open(ns)
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -15,7 +16,8 @@ import (
 
 // The names of what is made; the number of the uplink follows.
 const (
-	bridgeName = "gvisor-br"
+	// Prefix begins the names of bridges.
+	Prefix     = "gvisor-br"
 	portName   = "gvisor-port"
 	uplinkName = "gvisor-up"
 )
@@ -43,6 +45,9 @@ func findUplinks() (list []uplink, err error) {
 	for _, l := range links {
 		if flags := l.Attrs().Flags; flags&net.FlagLoopback != 0 || flags&net.FlagUp == 0 {
 			continue
+		}
+		if strings.HasPrefix(l.Attrs().Name, Prefix) {
+			continue // another sandbox's, in a namespace that it shares with this one
 		}
 		u := uplink{link: l}
 		if u.addrs, err = netlink.AddrList(l, netlink.FAMILY_ALL); err != nil {
@@ -92,7 +97,7 @@ func (u *uplink) build(i int) (Door, error) {
 	attrs := u.link.Attrs()
 	d := Door{
 		Guest: attrs.Name, Hardware: attrs.HardwareAddr.String(),
-		Uplink: fmt.Sprint(uplinkName, i), Bridge: fmt.Sprint(bridgeName, i), Port: fmt.Sprint(portName, i),
+		Uplink: fmt.Sprint(uplinkName, i), Bridge: fmt.Sprint(Prefix, i), Port: fmt.Sprint(portName, i),
 	}
 	for _, a := range u.addrs {
 		if isIPv4(a) {
