@@ -220,7 +220,7 @@ func TestOCIExecForegroundPid(t *testing.T) {
 }
 
 // execPid returns the pid of a detached process of podman's.
-func (p *podman) execPid(t *testing.T, session string) int {
+func (p *plainPodman) execPid(t *testing.T, session string) int {
 	t.Helper()
 	root := p.global[slices.Index(p.global, "--root")+1]
 	var pid int
@@ -237,7 +237,7 @@ func (p *podman) execPid(t *testing.T, session string) int {
 }
 
 func TestPodmanExecSignals(t *testing.T) {
-	eachPodman(t, func(t *testing.T, p *podman) {
+	eachPlainPodman(t, func(t *testing.T, p *plainPodman) {
 		p.ok(t, "run", "-d", "--name", "c", image, "sleep", "1000")
 		for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 			pid := p.execPid(t, strings.TrimSpace(p.ok(t, "exec", "-d", "c", "sleep", "78")))
@@ -260,7 +260,7 @@ func TestPodmanExecSignals(t *testing.T) {
 
 // What podman prints of a process that was signalled is what it prints with runc.
 func TestPodmanExecStatus(t *testing.T) {
-	eachPodman(t, func(t *testing.T, p *podman) {
+	eachPlainPodman(t, func(t *testing.T, p *plainPodman) {
 		p.ok(t, "run", "-d", "--name", "c", image, "sleep", "1000")
 		root := p.global[slices.Index(p.global, "--root")+1]
 		for s, status := range map[string]int{"TERM": 143, "KILL": 137} {

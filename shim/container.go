@@ -15,6 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/gvisor-exec/gvisor-exec/internal/bridge"
 	"github.com/gvisor-exec/gvisor-exec/runsc"
 )
 
@@ -72,6 +73,11 @@ type saved struct {
 	Runsc runsc.Client `json:"runsc"`
 	// AutoNetwork: what the network namespace has decides at start.
 	AutoNetwork bool `json:"autoNetwork,omitempty"`
+	// Proxied: somebody may publish ports from inside the network namespace,
+	// which is the one at NetworkPath; Bridges are what that took. See ports.go.
+	Proxied     bool            `json:"proxied,omitempty"`
+	NetworkPath string          `json:"networkPath,omitempty"`
+	Bridges     *bridge.Bridges `json:"bridges,omitempty"`
 	// NoCgroups says why cgroups are left alone; empty: they are not.
 	NoCgroups string `json:"noCgroups,omitempty"`
 	// Sandbox is the container whose sandbox this one shares; see pod.go.

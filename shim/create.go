@@ -106,6 +106,9 @@ func (c *Container) abandon(o *CreateOptions) error {
 		// There may be nothing to delete.
 		c.deleteInner()
 	}
+	if c.Sandbox != "" {
+		c.tell(wordNever) // a waiter would wait on
+	}
 	c.killSandbox()
 	c.runPoststop(o.debug)
 	return removeContainer(c.dir)
@@ -126,10 +129,8 @@ func (c *Container) create(o *CreateOptions) error {
 	if self, err := readProcess(os.Getpid()); err == nil {
 		c.Creator, c.CreatorStart = os.Getpid(), self.start
 	}
-	if adapted.Sandbox != "" {
-		if err := c.join(o, adapted); err != nil {
-			return err
-		}
+	if err := c.joinPod(o, adapted); err != nil {
+		return err
 	}
 	if err := c.save(); err != nil {
 		return err
@@ -244,6 +245,7 @@ func (c *Container) configure(o *CreateOptions, a *bundle.Adapted) {
 		NetRaw:             a.NetRaw, OCISeccomp: a.Seccomp, AllowSUID: true,
 	}
 	g.Network, c.AutoNetwork = chooseNetwork(o.Network, a.Spec)
+	c.Proxied, c.NetworkPath = o.proxied(), networkPath(a.Spec)
 	if c.AutoNetwork && o.PreserveFDs > 0 && a.NewNetwork && len(c.Hooks.CreateRuntime) == 0 {
 		// Its runsc starts with what it was created with, and who might still fill
 		// the namespace is not in sight.

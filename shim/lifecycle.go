@@ -60,7 +60,7 @@ func (c *Container) launch(verb string, warn func(format string, args ...any), d
 	case c.Sandbox != "":
 		do = c.releaseMember
 	}
-	if err := c.change(Running, do); err != nil {
+	if err := c.change(Running, c.withPorts(do)); err != nil {
 		return c.explainStart(err)
 	}
 	// It is running, and other verbs need not wait for what hooks do.
@@ -225,6 +225,7 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 	if c.Sandbox != "" && force {
 		kill(c.Pid, c.PidStart) // a waiter that still waits
 	}
+	c.removePorts(warn)
 	c.runPoststop(warn)
 	return removeContainer(c.dir)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,11 +26,32 @@ import (
 // WaiterName is argv[0] of a process that is to be a waiter.
 const WaiterName = "gvisor-exec-waiter"
 
-// fdRelease is the descriptor at which a waiter is told that start has come.
-const fdRelease = 3
+// The descriptors that a waiter inherits: at fdRelease it is told that start has
+// come, and fdReport takes whether it waits.
+const (
+	fdRelease = 3 + iota
+	fdReport
+)
 
 // statusKilled is a member's that SIGKILL ended, or that ended with its sandbox.
 const statusKilled = 128 + int(syscall.SIGKILL)
+
+// joinPod makes the container a member of a pod if its spec says so.
+func (c *Container) joinPod(o *CreateOptions, a *bundle.Adapted) error {
+	if a.Sandbox == "" {
+		return nil
+	}
+	why, err := mayJoin(o, a)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		o.debug("the container gets a sandbox of its own: %s", why)
+		a.LeavePod()
+		return nil
+	}
+	return c.join(o, a)
+}
 
 // join makes the container a member of the sandbox of another.
 func (c *Container) join(o *CreateOptions, a *bundle.Adapted) error {
@@ -61,8 +83,14 @@ func (c *Container) startWaiter(o *CreateOptions) error {
 	if o.PreserveFDs > 0 {
 		return errors.New("cannot pass descriptors to a member of a pod")
 	}
+	reports, reportsW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot start a waiter: %w", err)
+	}
+	defer reports.Close()
+	defer reportsW.Close()
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{WaiterName, filepath.Dir(c.dir), c.ID}, Env: []string{},
+		Path: "/proc/self/exe", Args: []string{WaiterName, filepath.Dir(c.dir), c.ID, strconv.Itoa(c.Pid)}, Env: []string{},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)
@@ -72,9 +100,15 @@ func (c *Container) startWaiter(o *CreateOptions) error {
 		return fmt.Errorf("cannot start a waiter: %w", err)
 	}
 	defer release.Close()
-	cmd.ExtraFiles = []*os.File{release}
+	cmd.ExtraFiles = []*os.File{release, reportsW}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start a waiter: %w", err)
+	}
+	reportsW.Close()
+	if err := awaitReport(reports); err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		return err
 	}
 	c.Pid = cmd.Process.Pid
 	return cmd.Process.Release() // its status is for who adopts it
@@ -82,15 +116,47 @@ func (c *Container) startWaiter(o *CreateOptions) error {
 
 // Waiter is the life of a waiter. It returns the status to exit with.
 func Waiter(args []string) int {
-	if len(args) != 3 {
+	if len(args) != 4 {
 		return 1
 	}
+	sandbox, err := strconv.Atoi(args[3])
+	if err != nil {
+		return 1
+	}
+	pidfd, err := unix.PidfdOpen(sandbox, 0)
+	if err == nil {
+		err = enterNamespaces(sandbox)
+	}
+	tellCreate(os.NewFile(fdReport, "report"), err)
+	if err != nil {
+		return 1
+	}
+	// On other threads than ours, for which the host is still there.
+	started, ended, dead := make(chan struct{}), make(chan int, 1), make(chan struct{})
+	go func() { ended <- follow(args[1], args[2], started) }()
+	go func() { awaitEnd(pidfd); close(dead) }()
+	select {
+	case status := <-ended:
+		return status
+	case <-dead:
+	}
+	select {
+	case <-started: // what waits for the member ends with the sandbox, and may know more
+		return <-ended
+	default:
+		return statusKilled
+	}
+}
+
+// follow waits until the member is to start, starts it, closes started, and waits
+// for its end. It returns its status.
+func follow(root, id string, started chan<- struct{}) int {
 	word := make([]byte, len(wordNever))
 	n, err := os.NewFile(fdRelease, releaseName).Read(word)
 	if err != nil || string(word[:n]) != wordGo {
 		return statusKilled
 	}
-	c, err := Load(args[1], args[2])
+	c, err := Load(root, id)
 	if err != nil {
 		return 1
 	}
@@ -98,6 +164,7 @@ func Waiter(args []string) int {
 		c.answer(err.Error())
 		return 1
 	}
+	close(started)
 	c.answer(wordGo)
 	status, err := c.Runsc.Wait(context.Background(), c.inner())
 	if err != nil {

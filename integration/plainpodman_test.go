@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +45,30 @@ func (p *plainPodman) do(t *testing.T, args ...string) outcome {
 	t.Helper()
 	argv := append(append([]string{"podman"}, p.global...), args...)
 	return p.c.do(t, spawn{argv: argv})
+}
+
+// want runs podman and checks its status and standard output.
+func (p *plainPodman) want(t *testing.T, status int, stdout string, args ...string) {
+	t.Helper()
+	if o := p.do(t, args...); o.status != status || o.stdout != stdout {
+		t.Errorf("podman %q: status %d, stdout %q, stderr %q\nwant status %d, stdout %q", args, o.status, o.stdout, o.stderr, status, stdout)
+	}
+}
+
+// ok runs podman and returns its standard output; the status must be 0.
+func (p *plainPodman) ok(t *testing.T, args ...string) string {
+	t.Helper()
+	o := p.do(t, args...)
+	if o.status != 0 {
+		t.Errorf("podman %q: %+v", args, o)
+	}
+	return o.stdout
+}
+
+// awaitLog waits until a container has written words.
+func (p *plainPodman) awaitLog(t *testing.T, name, words string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("log %q", words), func() bool { return strings.Contains(p.ok(t, "logs", name), words) })
 }
 
 // eachPlainPodman runs test as root and as an ordinary user, where podman works.
