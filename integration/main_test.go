@@ -282,8 +282,14 @@ func (o outcome) wantError(t *testing.T, status int, words, hint string) {
 // checkClean fails the test if anything of ours is left on the host.
 func (c *caller) checkClean(t *testing.T) {
 	t.Helper()
-	if left := processes(); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
+	// The kernel may need a moment to take down what has been killed.
+	end := time.Now().Add(3 * time.Second)
+	for left := processes(); len(left) > 0; left = processes() {
+		if time.Now().After(end) {
+			t.Errorf("processes are left: %q", left)
+			break
+		}
+		time.Sleep(5 * time.Millisecond) // a poll: nothing announces it
 	}
 	for _, dir := range []string{c.state, c.overlay} {
 		entries, _ := os.ReadDir(dir)

@@ -101,6 +101,8 @@ func ensurePrivate(dir string, uid int) (string, error) {
 		return "", fmt.Errorf("cannot use %s: it is not a directory", dir)
 	case int(st.Uid) != uid:
 		return "", fmt.Errorf("cannot use %s: it belongs to user %d", dir, st.Uid)
+	case st.Mode&0o022 == 0 && st.Mode&0o055 != 0 && unix.Chmod(dir, 0o700) == nil:
+		// Nobody else has put anything there.
 	case st.Mode&0o077 != 0:
 		return "", fmt.Errorf("cannot use %s: others may enter it (mode %04o, not 0700)", dir, st.Mode&0o7777)
 	}
