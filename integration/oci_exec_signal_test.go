@@ -104,6 +104,34 @@ for last, want in (signal.SIGTERM, 143), (signal.SIGKILL, -9):
 	})
 }
 
+// A paused container's process gets its signals when that goes on.
+func TestOCIExecDetachedPaused(t *testing.T) {
+	each(t, func(t *testing.T, c *caller) {
+		dir := c.started(t, "x", "exec sleep 1000", nil)
+		c.engine(t, dir, `
+def verb(*words): subprocess.run([G, *words, "x"], check=True)
+pids = [run("sleep", "78") for _ in range(2)]
+verb("pause")
+os.kill(pids[0], signal.SIGKILL)
+os.kill(pids[1], signal.SIGTERM)
+assert status(pids[0]) == -9
+verb("resume")
+assert status(pids[1]) == 143
+reap()
+assert "sleep 78" not in inside()
+
+# and nobody is left who waits where it does not go on
+pids = [run("sleep", "78") for _ in range(2)]
+verb("pause")
+os.kill(pids[0], signal.SIGKILL)
+os.kill(pids[1], signal.SIGTERM)
+subprocess.run([G, "kill", "x", "KILL"], check=True)
+assert status(pids[1]) == 137
+reap()
+`)
+	})
+}
+
 // Whatever ends, the rest ends with it.
 func TestOCIExecDetachedEnds(t *testing.T) {
 	each(t, func(t *testing.T, c *caller) {

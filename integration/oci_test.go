@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,12 +161,22 @@ func (c *caller) started(t *testing.T, id, script string, edit func(*specs.Spec)
 // its processes: they see its end, and delete does not wait for theirs.
 func (c *caller) deleteAll(t *testing.T, id string) {
 	t.Helper()
+	var standing []string
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		exe, _ := os.Readlink(filepath.Join(dir, "exe"))
+		name, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if strings.HasPrefix(exe, binDir) && strings.HasPrefix(string(name), "gvisor-exec-") {
+			standing = append(standing, dir)
+		}
+	}
 	c.run(t, "delete", "-f", id)
-	eventually(t, "the end of its processes", func() bool {
-		return !slices.ContainsFunc(processes(), func(p string) bool {
-			return p == "exe " || strings.Contains(p, "gvisor-exec-process") || strings.Contains(p, "gvisor-exec-guard")
+	for _, dir := range standing {
+		eventually(t, "the end of "+dir, func() bool {
+			stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+			return err != nil || strings.Contains(string(stat), ") Z ")
 		})
-	})
+	}
 }
 
 // gone checks that there is no such container.

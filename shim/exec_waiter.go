@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -268,10 +267,4 @@ func awaitParent() string {
 			said = append(said, buf[:n]...)
 		}
 	}
-}
-
-// killProcess ends the process that is pid inside. A failure means that it, or the
-// sandbox, has ended.
-func (c *Container) killProcess(pid int) {
-	c.Runsc.KillProcess(context.Background(), c.inner(), syscall.SIGKILL, pid)
 }

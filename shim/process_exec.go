@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -285,6 +284,8 @@ func (e *execution) attend(ended <-chan struct{}, signals <-chan os.Signal) (int
 		e.terminal.Raw()
 		e.terminal.Start()
 	}
+	courier := e.c.newCourier(e.pid)
+	defer courier.stop()
 	for {
 		select {
 		case <-ended:
@@ -294,10 +295,7 @@ func (e *execution) attend(ended <-chan struct{}, signals <-chan os.Signal) (int
 				e.terminal.Resize()
 				continue
 			}
-			if sig, err := deliverable(s.(syscall.Signal)); err == nil {
-				// An error means that it has just ended, which we shall see.
-				e.c.Runsc.KillProcess(context.Background(), e.c.inner(), sig, e.pid)
-			}
+			courier.bring(s)
 		}
 	}
 }
