@@ -76,7 +76,7 @@ conformance: deps build $(CONFORMANCE_STAMP) ## the OCI's own tests, with runsc 
 	$(GO) run ./integration/conformance -write docs/compatibility.md
 
 soak: deps build ## what takes longer than CI may: a thousand runs, a gibibyte each way
-	GVISOR_EXEC_BIN=$(CURDIR)/bin GVISOR_EXEC_SOAK=1 $(GO) test -count=1 -timeout 120m -run Soak -v ./integration/...
+	GVISOR_EXEC_BIN=$(CURDIR)/bin GVISOR_EXEC_SOAK=1 $(GO) test -count=1 -tags soak -timeout 120m -run Soak -v ./integration/...
 
 fuzz: ## every fuzz target for 30 s
 	for target in FuzzParseMount FuzzEnv FuzzSpec; do $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime 30s ./bundle; done

@@ -76,15 +76,6 @@ func allowed(status string, s step) string {
 // status and state after each. GVISOR_EXEC_SEED repeats a sequence.
 func TestLifecycleFuzz(t *testing.T) { fuzzLifecycle(t, 60) }
 
-func TestLifecycleFuzzSoak(t *testing.T) {
-	probe.Skip(t, soakProbe())
-	fuzzLifecycle(t, 1000)
-}
-
-func soakProbe() probe.Check {
-	return probe.Check{Name: "soak", OK: os.Getenv("GVISOR_EXEC_SOAK") != "", Reason: "it takes long", Fix: "make soak"}
-}
-
 func fuzzLifecycle(t *testing.T, steps int) {
 	probe.Skip(t, probe.Root())
 	probe.Skip(t, ociProbe("runc"))

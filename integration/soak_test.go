@@ -1,3 +1,5 @@
+//go:build soak
+
 package integration
 
 import (
@@ -34,7 +36,6 @@ func debian(t *testing.T) string {
 
 // TestPodmanDebianSoak runs what people run in a real distribution.
 func TestPodmanDebianSoak(t *testing.T) {
-	probe.Skip(t, soakProbe())
 	tree := debian(t)
 	eachPodman(t, func(t *testing.T, p *podman) {
 		const image = "localhost/debian"
@@ -64,7 +65,6 @@ print(urllib.request.urlopen("http://127.0.0.1:8000/").status)`)
 
 // TestPodmanManySoak starts and removes many containers in turn.
 func TestPodmanManySoak(t *testing.T) {
-	probe.Skip(t, soakProbe())
 	eachPodman(t, func(t *testing.T, p *podman) {
 		for i := range 100 {
 			word := fmt.Sprint("run-", i)
@@ -72,3 +72,5 @@ func TestPodmanManySoak(t *testing.T) {
 		}
 	})
 }
+
+func TestLifecycleFuzzSoak(t *testing.T) { fuzzLifecycle(t, 1000) }
