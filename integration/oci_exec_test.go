@@ -230,10 +230,15 @@ func TestOCIConsoleSocket(t *testing.T) {
 		until(t, tty, "got-word")
 
 		path, receive = c.console(t)
-		c.create(t, dir, "exec", "-t", "-d", "--console-socket", path, "x", "sh", "-c", "read x; echo exec-$x; exec sleep 1000").want(t, 0, "", "")
+		c.create(t, dir, "exec", "-t", "-d", "--pid-file", "exec-pid", "--console-socket", path, "x", "sh", "-c", "trap 'echo term; exec sleep 1000' TERM; read x; echo exec-$x; while :; do sleep 0.05; done").want(t, 0, "", "")
 		tty = receive()
 		tty.WriteString("word\n")
 		until(t, tty, "exec-word")
+		pid, err := strconv.Atoi(read(t, filepath.Join(dir, "exec-pid")))
+		if err != nil || syscall.Kill(pid, syscall.SIGTERM) != nil {
+			t.Errorf("pid %d: %v", pid, err)
+		}
+		until(t, tty, "term")
 		c.create(t, dir, "run", "--console-socket", path, "y").wantError(t, 1, "--console-socket", "")
 		c.create(t, dir, "run", "-d", "y").wantError(t, 1, "--console-socket", "")
 	})

@@ -60,7 +60,7 @@ func (r *courier) stop() {
 // has ended.
 func (c *Container) signalProcess(ctx context.Context, sig syscall.Signal, pid int) {
 	send := func() error { return c.Runsc.KillProcess(ctx, c.inner(), sig, pid) }
-	if send() == nil || ctx.Err() != nil {
+	if pid <= 0 || send() == nil || ctx.Err() != nil { // to runsc, 0 would be the container's first process
 		return
 	}
 	changes, err := c.watchState(ctx)

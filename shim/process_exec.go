@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/creack/pty"
@@ -47,8 +48,9 @@ type execution struct {
 	terminal *stdio.Terminal
 	slave    *os.File // of a console socket
 
-	pid   int    // inside
-	guard *guard // where others learn our pid
+	pids  *os.File // the FIFO to which runsc writes pid
+	pid   int      // inside
+	guard *guard   // where others learn our pid
 
 	// waiter: we are that of a detached process; see exec_waiter.go. report tells
 	// the caller how it went, until it has, and log is what client logs to.
@@ -123,11 +125,9 @@ func (e *execution) prepare() error {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(e.dir, processName), data, 0o600)
 	}
-	// FIFOs, so that their contents can be waited for.
-	for _, name := range []string{pidName, internalPidName} {
-		if err == nil {
-			err = unix.Mkfifo(filepath.Join(e.dir, name), 0o600)
-		}
+	if err == nil {
+		// A FIFO, so that its contents can be waited for.
+		err = unix.Mkfifo(filepath.Join(e.dir, internalPidName), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot describe the process: %w", err)
@@ -154,11 +154,15 @@ func (e *execution) command() error {
 		// Signals, those of the terminal too, come through us alone.
 		attr.Setpgid = true
 	}
+	var err error
+	// For writing too: so it never ends, and runsc does not wait for us.
+	if e.pids, err = os.OpenFile(filepath.Join(e.dir, internalPidName), os.O_RDWR|unix.O_NONBLOCK, 0); err != nil {
+		return fmt.Errorf("cannot open a pipe: %w", err)
+	}
 	e.client = e.c.Runsc
 	e.client.Global.Log = filepath.Join(e.dir, logName)
 	e.cmd = e.client.ExecCommand(e.c.inner(), runsc.ExecOpts{
-		Process: filepath.Join(e.dir, processName), PIDFile: filepath.Join(e.dir, pidName),
-		InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: passed,
+		Process: filepath.Join(e.dir, processName), InternalPIDFile: filepath.Join(e.dir, internalPidName), PassFDs: passed,
 	})
 	e.cmd.SysProcAttr = attr
 	return nil
@@ -221,18 +225,19 @@ func (e *execution) run(signals <-chan os.Signal) (int, error) {
 	}()
 	started := make(chan int, 1)
 	go func() {
-		// runsc writes them in this order, and stands still until each is read.
-		pid, _ := os.ReadFile(filepath.Join(e.dir, internalPidName))
-		os.ReadFile(filepath.Join(e.dir, pidName))
-		n, _ := strconv.Atoi(string(pid))
+		line := make([]byte, 64)
+		n, _ := e.pids.Read(line)
+		pid, _, _ := strings.Cut(string(line[:n]), "\n")
+		n, _ = strconv.Atoi(pid)
 		started <- n
 	}()
 	select {
 	case <-ended:
-		if !e.Detach || e.client.Logged("exec") != nil || exitedBySignal(e.cmd.Process.Pid) {
-			return e.finish()
+		e.pids.WriteString("\n") // to be read, should runsc have written nothing
+		if pid := <-started; pid > 0 && e.Detach {
+			return e.begun(pid, ended, signals) // and was over at once
 		}
-		return e.begun(<-started, ended, signals) // and was over at once
+		return e.finish()
 	case pid := <-started:
 		return e.begun(pid, ended, signals)
 	}
@@ -265,18 +270,10 @@ func (e *execution) announce() error {
 }
 
 // awaitExit waits for the end of our child pid, and leaves its status for others.
-func awaitExit(pid int) unix.Siginfo {
-	var info unix.Siginfo
-	for unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+func awaitExit(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
-	return info
 }
-
-// exitedBySignal reports whether a signal has ended our child pid.
-func exitedBySignal(pid int) bool { return awaitExit(pid).Code != cldExited }
-
-// cldExited is a Siginfo's Code for a process that has called exit.
-const cldExited = 1
 
 // attend waits for the process, and brings it our signals.
 func (e *execution) attend(ended <-chan struct{}, signals <-chan os.Signal) (int, error) {
