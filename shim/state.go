@@ -167,10 +167,14 @@ func newRunDir(stateDir string, keep bool) (_ *runDir, err error) {
 // killed just before leaves it to the sweep.
 const overlayLink = "overlay"
 
+// overlayPrefix begins the name of that directory, and the run's own ends it: both
+// may be in one place.
+const overlayPrefix = "overlay-"
+
 // makeOverlay makes this run's directory in parent, which overlayDir returned.
 func (r *runDir) makeOverlay(parent string) (string, error) {
 	run := filepath.Base(r.path)
-	dir := filepath.Join(parent, run)
+	dir := filepath.Join(parent, overlayPrefix+run)
 	err := r.state.Symlink(dir, filepath.Join(run, overlayLink))
 	if err == nil {
 		err = os.Mkdir(dir, 0o700)
@@ -184,7 +188,7 @@ func (r *runDir) makeOverlay(parent string) (string, error) {
 // removeOverlay removes what makeOverlay has made for the run of this name.
 func removeOverlay(state *os.Root, run string) error {
 	dir, err := state.Readlink(filepath.Join(run, overlayLink))
-	if err != nil || filepath.Base(dir) != run {
+	if err != nil || filepath.Base(dir) != overlayPrefix+run {
 		return nil
 	}
 	files, err := os.ReadDir(dir)
