@@ -149,15 +149,6 @@ func (p *podman) ok(args ...string) string {
 	return strings.TrimSuffix(o.stdout, "\n")
 }
 
-// slow runs podman, which must succeed and may take minutes.
-func (p *podman) slow(args ...string) {
-	p.t.Helper()
-	cmd := p.outside().command(p.t.Context(), spawn{dir: "/", argv: append([]string{p.program}, args...)})
-	if out, err := cmd.CombinedOutput(); err != nil {
-		p.t.Fatalf("podman %q: %v: %s", args, err, out)
-	}
-}
-
 // want runs podman and checks status and standard output.
 func (p *podman) want(status int, stdout string, args ...string) {
 	p.t.Helper()

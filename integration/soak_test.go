@@ -74,3 +74,12 @@ func TestPodmanManySoak(t *testing.T) {
 }
 
 func TestLifecycleFuzzSoak(t *testing.T) { fuzzLifecycle(t, 1000) }
+
+// slow runs podman, which must succeed and may take minutes.
+func (p *podman) slow(args ...string) {
+	p.t.Helper()
+	cmd := p.outside().command(p.t.Context(), spawn{dir: "/", argv: append([]string{p.program}, args...)})
+	if out, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("podman %q: %v: %s", args, err, out)
+	}
+}
