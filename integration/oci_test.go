@@ -69,23 +69,31 @@ func (c *caller) bundle(t *testing.T, script string, edit func(*specs.Spec), spe
 	dir := c.dir(t)
 	c.rootfs(t, filepath.Join(dir, "rootfs"))
 	c.do(t, spawn{dir: dir, argv: append([]string{"gvisor-exec", "spec"}, specArgs...)}).want(t, 0, "", "")
+	c.editSpec(t, dir, func(spec *specs.Spec) {
+		spec.Process.Terminal = false
+		spec.Process.Args = []string{"sh", "-c", script}
+		spec.Root.Readonly = false
+		if edit != nil {
+			edit(spec)
+		}
+	})
+	return dir
+}
+
+// editSpec changes the config.json in dir.
+func (c *caller) editSpec(t *testing.T, dir string, edit func(*specs.Spec)) {
+	t.Helper()
 	config := filepath.Join(dir, "config.json")
 	var spec specs.Spec
 	if err := json.Unmarshal([]byte(read(t, config)), &spec); err != nil {
 		t.Fatal(err)
 	}
-	spec.Process.Terminal = false
-	spec.Process.Args = []string{"sh", "-c", script}
-	spec.Root.Readonly = false
-	if edit != nil {
-		edit(&spec)
-	}
+	edit(&spec)
 	data, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.file(t, config, string(data), 0o644)
-	return dir
 }
 
 // create runs create, or run -d, as an engine would: what the container writes
