@@ -9,4 +9,4 @@ gvisor-exec -bind "$PWD:/src" -cwd /src -bind "$(go env GOMODCACHE):/modcache" -
 	-env GOMODCACHE=/modcache -env GOCACHE=/tmp/cache -env GOPATH=/tmp/go -env GOFLAGS=-mod=mod -env GOPROXY=off -env GOTOOLCHAIN=local -env CGO_ENABLED=0 \
 	-- sh -c '/go/bin/go build -buildvcs=false -o /tmp/gvisor-exec ./cmd/gvisor-exec && cat /tmp/gvisor-exec' > "$out/gvisor-exec"
 chmod +x "$out/gvisor-exec"
-"$out/gvisor-exec" --version
+"$out/gvisor-exec" --version | tail -n 1
