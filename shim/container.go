@@ -78,6 +78,8 @@ type saved struct {
 	Proxied     bool            `json:"proxied,omitempty"`
 	NetworkPath string          `json:"networkPath,omitempty"`
 	Bridges     *bridge.Bridges `json:"bridges,omitempty"`
+	// Cgroup is the one that is made for the container; see cgroup.go.
+	Cgroup string `json:"cgroup,omitempty"`
 	// NoCgroups says why cgroups are left alone; empty: they are not.
 	NoCgroups string `json:"noCgroups,omitempty"`
 	// Sandbox is the container whose sandbox this one shares; see pod.go.

@@ -110,6 +110,7 @@ func (c *Container) abandon(o *CreateOptions) error {
 		c.tell(wordNever) // a waiter would wait on
 	}
 	c.killSandbox()
+	c.removeCgroup()
 	c.runPoststop(o.debug)
 	return removeContainer(c.dir)
 }
@@ -132,6 +133,7 @@ func (c *Container) create(o *CreateOptions) error {
 	if err := c.joinPod(o, adapted); err != nil {
 		return err
 	}
+	c.noteCgroup(adapted)
 	if err := c.save(); err != nil {
 		return err
 	}

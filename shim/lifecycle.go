@@ -226,6 +226,7 @@ func (c *Container) Delete(force bool, warn func(format string, args ...any)) er
 		kill(c.Pid, c.PidStart) // a waiter that still waits
 	}
 	c.removePorts(warn)
+	c.removeCgroup()
 	c.runPoststop(warn)
 	return removeContainer(c.dir)
 }
@@ -260,8 +261,12 @@ func DeleteRemains(root, id string) error {
 		// The number may be another's by now; this is what tells.
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.Pid))
 		if p, err := readProcess(c.Pid); err == nil && bytes.Contains(cmdline, []byte("--root="+c.path(runscName)+"\x00")) {
+			if in, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.Pid)); bytes.Contains(in, []byte(":/"+id+"\n")) {
+				c.Cgroup = "/" + id
+			}
 			kill(c.Pid, p.start)
 		}
 	}
+	c.removeCgroup()
 	return removeContainer(dir)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,8 +30,11 @@ func isAlive(pid int, start uint64) bool {
 	return err == nil && !p.dead && p.start == start
 }
 
-// kill kills pid if it is the process that started at start, and no other that
-// has got its number since.
+// dyingTimeout is how long kill waits for what it has killed to be gone.
+const dyingTimeout = 2 * time.Second
+
+// kill kills pid, and waits for its end, if it is the process that started at
+// start, and no other that has got its number since.
 func kill(pid int, start uint64) {
 	if pid <= 0 {
 		return
@@ -42,6 +46,8 @@ func kill(pid int, start uint64) {
 	defer unix.Close(pidfd)
 	if isAlive(pid, start) {
 		unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+		// The call may be interrupted; what is left to wait is short then.
+		unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(dyingTimeout.Milliseconds()))
 	}
 }
 
