@@ -3,6 +3,7 @@ package shim
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,10 +42,19 @@ func (c *Container) removeCgroup() {
 	if c.Cgroup == "" {
 		return
 	}
+	end := time.Now().Add(emptyTimeout)
 	for _, dir := range cgroupDirs(c.Cgroup) {
-		unix.Rmdir(dir)
+		for unix.Rmdir(dir) == unix.EBUSY && time.Now().Before(end) {
+			time.Sleep(emptyPoll) // v1 does not say when it is empty
+		}
 	}
 }
+
+// What was killed takes a moment to leave its cgroup.
+const (
+	emptyTimeout = 500 * time.Millisecond
+	emptyPoll    = 5 * time.Millisecond
+)
 
 func cgroupDirs(path string) []string {
 	dirs := []string{filepath.Join(cgroups, path)}
