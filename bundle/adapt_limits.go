@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"fmt"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -23,26 +22,6 @@ func relaxOOM(a *adaptation) error {
 func fillResources(a *adaptation) error {
 	if a.Spec.Linux.Resources == nil {
 		a.Spec.Linux.Resources = &specs.LinuxResources{}
-	}
-	return nil
-}
-
-// podAnnotations are how engines say that a container is a pod's: its type, and
-// the id of the sandbox. podman has taken over CRI-O's.
-var podAnnotations = []struct{ kind, sandbox string }{
-	{"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"},
-	{"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"},
-}
-
-// notePod: a member of a pod shares the sandbox of its first container.
-func notePod(a *adaptation) error {
-	for _, p := range podAnnotations {
-		if a.Spec.Annotations[p.kind] == "container" {
-			a.Sandbox = a.Spec.Annotations[p.sandbox]
-			if a.Sandbox == "" {
-				return fmt.Errorf("cannot use the bundle: annotation %s is container, and %s is not set", p.kind, p.sandbox)
-			}
-		}
 	}
 	return nil
 }

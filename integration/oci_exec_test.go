@@ -113,17 +113,8 @@ for i in range(30):
 func TestOCIExecSignals(t *testing.T) {
 	each(t, func(t *testing.T, c *caller) {
 		c.started(t, "x", "exec sleep 1000", nil)
-		s := c.start(t, "exec", "x", "sh", "-c", `trap "echo term; exit 5" TERM; echo ready; while :; do sleep 0.05; done`)
-		if got := s.line(t); got != "ready" {
-			t.Fatalf("got %q", got)
-		}
-		s.Process.Signal(syscall.SIGTERM)
-		if got := s.line(t); got != "term" {
-			t.Errorf("got %q", got)
-		}
-		if code := s.status(t); code != 5 {
-			t.Errorf("status %d", code)
-		}
+		s := c.start(t, "exec", "x", "sh", "-c", trapTERM)
+		s.trapsTERM(t)
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -37,18 +36,9 @@ func TestOCIRun(t *testing.T) {
 
 func TestOCIRunSignals(t *testing.T) {
 	each(t, func(t *testing.T, c *caller) {
-		dir := c.bundle(t, `trap "echo term; exit 5" TERM; echo ready; while :; do sleep 0.05; done`, nil)
+		dir := c.bundle(t, trapTERM, nil)
 		s := c.start(t, "run", "-b", dir, "x")
-		if got := s.line(t); got != "ready" {
-			t.Fatalf("got %q", got)
-		}
-		s.Process.Signal(syscall.SIGTERM)
-		if got := s.line(t); got != "term" {
-			t.Errorf("got %q", got)
-		}
-		if code := s.status(t); code != 5 {
-			t.Errorf("status %d", code)
-		}
+		s.trapsTERM(t)
 	})
 }
 

@@ -63,6 +63,24 @@ func (s *started) status(t *testing.T) int {
 	return 0
 }
 
+// trapTERM is a script for trapsTERM.
+const trapTERM = `trap "echo term; exit 5" TERM; echo ready; while :; do sleep 0.05; done`
+
+// trapsTERM sends a SIGTERM to who runs trapTERM and checks that the trap has it.
+func (s *started) trapsTERM(t *testing.T) {
+	t.Helper()
+	if got := s.line(t); got != "ready" {
+		t.Fatalf("got %q", got)
+	}
+	s.Process.Signal(syscall.SIGTERM)
+	if got := s.line(t); got != "term" {
+		t.Errorf("got %q", got)
+	}
+	if code := s.status(t); code != 5 {
+		t.Errorf("status %d", code)
+	}
+}
+
 func TestSignalsReachTheCommand(t *testing.T) {
 	each(t, func(t *testing.T, c *caller) {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH} {

@@ -106,9 +106,6 @@ func (c *Container) abandon(o *CreateOptions) error {
 		// There may be nothing to delete.
 		c.deleteInner()
 	}
-	if c.Sandbox != "" {
-		c.tell(wordNever) // a waiter would wait on
-	}
 	c.killSandbox()
 	c.removeCgroup()
 	c.runPoststop(o.debug)
@@ -278,12 +275,12 @@ func noCgroups(o *CreateOptions) string {
 	case !o.Host.RealRoot:
 		return "we are in a user namespace, or not root"
 	}
-	for _, dir := range []string{"/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/memory"} {
+	for _, dir := range []string{cgroups + "/cgroup.procs", cgroups + "/memory"} {
 		if unix.Access(dir, unix.W_OK) == nil {
 			return ""
 		}
 	}
-	return "/sys/fs/cgroup cannot be written"
+	return cgroups + " cannot be written"
 }
 
 // runCreate runs `runsc create`.

@@ -103,12 +103,8 @@ func (c *Container) killProcess(pid int) {
 	defer cancel()
 	if pidfd, err := unix.PidfdOpen(c.Pid, 0); err == nil {
 		go func() {
-			for fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}; ; {
-				if _, err := unix.Poll(fds, -1); err != unix.EINTR {
-					cancel()
-					return
-				}
-			}
+			awaitEnd(pidfd)
+			cancel()
 		}()
 	}
 	c.signalProcess(ctx, syscall.SIGKILL, pid)

@@ -74,6 +74,21 @@ func ourselves(name string, args ...string) *exec.Cmd {
 	}
 }
 
+// letGo puts /dev/null in the place of our first n descriptors: a pipe ends when the
+// process in the sandbox closes it. What is closed by number would be closed once
+// more with its file, when it is another's.
+func letGo(n int) error {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
+	}
+	defer unix.Close(null)
+	for fd := range n {
+		unix.Dup3(null, fd, unix.O_CLOEXEC)
+	}
+	return nil
+}
+
 func (e *execution) saveOptions() error {
 	data, err := json.Marshal(e.ExecOptions)
 	if err == nil {
@@ -143,15 +158,8 @@ func (e *execution) handOver() error {
 	}
 	e.log = log
 	e.client.Global.Log = fmt.Sprintf("/proc/self/fd/%d", log.Fd())
-	// A pipe ends when the process closes it. What is closed here by number would
-	// be closed once more with its file, when it is another's.
-	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
-	}
-	defer unix.Close(null)
-	for fd := range 3 + e.PreserveFDs {
-		unix.Dup3(null, fd, unix.O_CLOEXEC)
+	if err := letGo(3 + e.PreserveFDs); err != nil {
+		return err
 	}
 	// A caller that was killed has told nobody of the process.
 	if _, err := e.report.WriteString(wordGo); err != nil {

@@ -27,3 +27,12 @@ func sendPidfd(path string, pid int) error {
 	}
 	return nil
 }
+
+// awaitEnd returns when the process of a pidfd has ended.
+func awaitEnd(pidfd int) {
+	for {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1); err != unix.EINTR {
+			return
+		}
+	}
+}

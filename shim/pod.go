@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -89,10 +88,7 @@ func (c *Container) startWaiter(o *CreateOptions) error {
 	}
 	defer reports.Close()
 	defer reportsW.Close()
-	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{WaiterName, filepath.Dir(c.dir), c.ID, strconv.Itoa(c.Pid)}, Env: []string{},
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
+	cmd := ourselves(WaiterName, filepath.Dir(c.dir), c.ID, strconv.Itoa(c.Pid))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.stdio(0), o.stdio(1), o.stdio(2)
 	// For writing too: so it never ends, and can be written to from now on.
 	release, err := os.OpenFile(c.path(releaseName), os.O_RDWR, 0)
@@ -185,12 +181,7 @@ func (c *Container) startMember() error {
 	if err == nil && status != 0 {
 		err = &runsc.Error{Verb: "start", Status: status}
 	}
-	for fd := range 3 {
-		// A pipe ends when the member closes it.
-		if null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
-			unix.Dup3(null, fd, 0)
-		}
-	}
+	letGo(3) // what fails here only keeps a pipe open
 	return err
 }
 

@@ -98,12 +98,3 @@ func awaitReport(pipe *os.File) error {
 	}
 	return nil
 }
-
-// awaitEnd returns when the process of a pidfd has ended.
-func awaitEnd(pidfd int) {
-	for {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1); err != unix.EINTR {
-			return
-		}
-	}
-}

@@ -149,15 +149,7 @@ func (c *Container) release() error {
 	if err := c.tell(wordGo); err != nil {
 		return err
 	}
-	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
-		if err == nil {
-			break
-		}
-		if err != unix.EINTR {
-			return fmt.Errorf("cannot wait for runsc: %w", err)
-		}
-	}
+	awaitEnd(pidfd)
 	client := c.Runsc
 	client.Global.Log = c.path(logName)
 	return client.Logged("run")

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -31,13 +29,7 @@ func (*terminalMode) Values() []string {
 	return []string{string(terminalAuto), string(terminalAlways), string(terminalNever)}
 }
 
-func (m *terminalMode) Set(s string) error {
-	if !slices.Contains(m.Values(), s) {
-		return fmt.Errorf("%q is none of %s", s, strings.Join(m.Values(), ", "))
-	}
-	*m = terminalMode(s)
-	return nil
-}
+func (m *terminalMode) Set(s string) error { return setWord(m, s, m.Values()) }
 
 // execFlags are the flags of a fresh sandbox.
 type execFlags struct {
